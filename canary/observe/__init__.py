@@ -1,0 +1,1 @@
+"""What one exchange was, from what was captured of it."""

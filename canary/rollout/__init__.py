@@ -1,0 +1,1 @@
+"""Plans, states, and what to do next."""

@@ -1,0 +1,1 @@
+"""Sequential statistics over integer counts."""

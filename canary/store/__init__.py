@@ -1,0 +1,1 @@
+"""The only room that knows Postgres, the journal and the snapshot file."""

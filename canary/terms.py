@@ -1,0 +1,137 @@
+"""The glossary in code: the closed sets that more than one room speaks of."""
+
+from enum import StrEnum
+from typing import Final
+
+BUCKETS: Final = 10_000
+"""Number of hash slots; a weight of 1 basis point is one slot."""
+
+UNSCORED: Final = 0
+"""Segment of every exchange that the coin did not assign: recorded, never counted."""
+
+
+class Arm(StrEnum):
+    """Which side of a rollout an exchange belongs to, as the statistics see it."""
+
+    STABLE = "stable"
+    CANDIDATE = "candidate"
+
+
+class Lane(StrEnum):
+    """`live`: the client gets the answer; `shadow`: it is measured and thrown away."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+
+
+class Ending(StrEnum):
+    """How an answer ended. Only `whole` reached its end; `lost` is written for a worker that died."""
+
+    WHOLE = "whole"
+    CUT = "cut"  # the upstream died or broke framing after the head was passed on
+    RESET = "reset"  # the connection died before a head came
+    REFUSED = "refused"  # no connection could be made
+    TIMEOUT = "timeout"  # a deadline passed (connect, answer or idle)
+    MALFORMED = "malformed"  # what came is not an HTTP answer
+    CLIENT_LEFT = "client_left"  # the client closed first
+    REJECTED = "rejected"  # answered by canary itself: limits, bad request, no route
+    LOST = "lost"  # nothing more is known
+
+
+class Fault(StrEnum):
+    """Whose failure it was; for people. The statistics count failures whatever the fault."""
+
+    NONE = "none"
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+    OWN = "own"
+
+
+class AssignedBy(StrEnum):
+    """What put an exchange on its arm. Only `hash` and `fresh` are coins; all others have segment 0."""
+
+    HASH = "hash"  # bucket of salt and unit
+    FRESH = "fresh"  # the unit was missing or too long: a coin of its own, in segment 0 for sticky routes
+    DEFAULT = "default"  # no rollout on the route
+    FORCED = "forced"  # signed header or cookie
+    INELIGIBLE = "ineligible"  # upgrade, or a body that the version cannot rewrite
+    OVERLAY = "overlay"  # local order at the sidecar
+
+
+class MirrorDrop(StrEnum):
+    """Why a request was not copied to the shadow. Copies are dropped only before they are sent."""
+
+    NONE = ""
+    SHARE = "share"  # outside the configured share
+    METHOD = "method"  # not GET or HEAD, and the path is not named for it
+    BODY = "body_too_large"
+    SLOTS = "slots"  # too many copies in flight
+    BYTES = "bytes"  # too many bytes held
+    DOWN = "shadow_down"  # a connect was refused a moment ago
+    UPGRADE = "upgrade"
+    SPOOL = "spool"  # the journal is at its bound
+    DRAINING = "draining"
+
+
+class Phase(StrEnum):
+    """Where a rollout stands."""
+
+    PENDING = "pending"
+    SHADOWING = "shadowing"
+    CANARYING = "canarying"
+    WATCHING = "watching"
+    DONE = "done"
+    ROLLED_BACK = "rolled_back"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """True where no action leads anywhere any more."""
+        return self in {Phase.DONE, Phase.ROLLED_BACK, Phase.CANCELLED}
+
+
+class Action(StrEnum):
+    """What a decision does to a rollout."""
+
+    CREATE = "create"
+    START = "start"  # profile frozen: pending -> shadowing or canarying
+    OPEN = "open"  # the stage's own segment opens after warm-up
+    ADVANCE = "advance"  # next stage, or shadowing -> canarying
+    PROMOTE = "promote"  # candidate is in charge: -> watching, or done without a watch
+    FINISH = "finish"  # watching -> done
+    HOLD = "hold"  # a person pauses; weight stays, guardrails stay
+    RESUME = "resume"
+    ROLL_BACK = "roll_back"
+    CANCEL = "cancel"
+    KEEP = "keep"  # nothing to do now, with the reason
+
+
+class Verdict(StrEnum):
+    """A gate's word."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a secret
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+
+
+class UnitSource(StrEnum):
+    """What stays on its arm."""
+
+    REQUEST = "request"
+    HEADER = "header"
+    COOKIE = "cookie"
+
+
+class RouteKind(StrEnum):
+    """Which facts are read from a route's answers."""
+
+    HTTP = "http"
+    LLM = "llm"
+
+
+class Scored(StrEnum):
+    """What a segment's starts count for."""
+
+    ALL = "all"
+    FAILURES = "failures"  # warm-up: only the error metrics
+    NONE = "none"
