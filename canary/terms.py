@@ -3,11 +3,17 @@
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 BUCKETS: Final = 10_000
 """Number of hash slots; a weight of 1 basis point is one slot."""
 
 UNSCORED: Final = 0
 """Segment of every exchange that the coin did not assign: recorded, never counted."""
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of the values that are stored as JSON: whole when made, never changed."""
 
 
 class Arm(StrEnum):

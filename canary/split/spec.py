@@ -1,12 +1,6 @@
 """What a route is, as the data plane reads it: frozen, hashed, free of secrets."""
 
-import msgspec
-
-from canary.terms import RouteKind, UnitSource
-
-
-class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of the value types that are stored as JSON."""
+from canary.terms import Frozen, RouteKind, UnitSource
 
 
 class SecretRef(Frozen):

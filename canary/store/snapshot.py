@@ -1,6 +1,7 @@
 """The one file the data plane reads: written whole, checksummed, replaced by an atomic rename."""
 
-from canary.split.spec import Answering, Frozen, Limits, RouteSpec, SecretRef
+from canary.split.spec import Answering, Limits, RouteSpec, SecretRef
+from canary.terms import Frozen
 
 FORMAT = 1
 

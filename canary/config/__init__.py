@@ -1,0 +1,1 @@
+"""Text to one checked, hashed configuration; every problem with its place."""

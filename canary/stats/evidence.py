@@ -1,0 +1,52 @@
+"""What the statistics say, metric by metric, as of when."""
+
+from canary.terms import Frozen
+
+
+class MetricEvidence(Frozen):
+    """One metric at one look. Logs are natural; a threshold is crossed where `log_e >= need`."""
+
+    metric: str  # error_fast, error, error_timeout, latency, promote-only rows: p50, p95, ...
+    n_candidate: int  # settled starts (canary lane), per arm
+    n_stable: int
+    bad_candidate: int  # of these, scored 1
+    bad_stable: int
+    pairs: int = 0  # settled pairs (shadow lane)
+    pairs_worse: int = 0  # candidate bad, stable good
+    pairs_better: int = 0
+    log_e_rollback: float | None = None  # None: this side does not exist for the metric
+    need_rollback: float | None = None  # ln(1/(alpha_r * v))
+    log_e_promote: float | None = None
+    need_promote: float | None = None
+    candidate_events: int = 0  # canary and shadow lanes together
+    min_events: int = 0
+    abstains: str = ""  # why it says nothing, e.g. "sticky units"
+
+    @property
+    def breached(self) -> bool:
+        """True where the rollback threshold is crossed with enough candidate events."""
+        if self.abstains or self.log_e_rollback is None or self.need_rollback is None:
+            return False
+        return self.log_e_rollback >= self.need_rollback and self.candidate_events >= self.min_events
+
+    @property
+    def cleared(self) -> bool:
+        """True where the promote threshold is crossed, or the metric has no promote side."""
+        if self.log_e_promote is None or self.need_promote is None:
+            return not self.abstains
+        return not self.abstains and self.log_e_promote >= self.need_promote
+
+
+class Evidence(Frozen):
+    """All metrics of a rollout at one look; a pure function of settled counts, scoring and segments."""
+
+    metrics: tuple[MetricEvidence, ...]
+    sample_ratio_log_e: float  # of the worst segment's sequence since the rollout's start
+    sample_ratio_broken: bool  # e >= 1000
+    assigned_candidate: int  # starts counted in scored segments, settled or not
+    assigned_stable: int
+    pairs: int  # settled pairs
+    stage_settled_s: float  # span of the present stage's own starts settled for the longest promote age
+    newest_tick_age_s: float | None  # by database time, since any journal's counters last grew; None: never
+    as_of_us: int  # last committed tick of the slowest live journal; 0: none
+    abstains: str = ""  # why no metric may decide, e.g. "sticky units"

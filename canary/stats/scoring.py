@@ -1,0 +1,3 @@
+"""What is counted for a rollout, fixed when its profile is frozen: metrics, ages, thresholds, bets' alternatives."""
+
+from canary.split.spec import Frozen
