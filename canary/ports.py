@@ -19,7 +19,7 @@ class Clock(Protocol):
         ...
 
 
-class Lease(Frozen):
+class Lease(Frozen, frozen=True, kw_only=True):
     """The right to decide, and the epoch that fences old leaders."""
 
     name: str
@@ -28,7 +28,7 @@ class Lease(Frozen):
     expires_at: datetime  # database time
 
 
-class Published(Frozen):
+class Published(Frozen, frozen=True, kw_only=True):
     """A configuration as put in force: never obeyed by itself, see `stable`."""
 
     revision: int
@@ -38,7 +38,7 @@ class Published(Frozen):
     published_by: str
 
 
-class PlanInForce(Frozen):
+class PlanInForce(Frozen, frozen=True, kw_only=True):
     """All that a snapshot is made of, read in one transaction."""
 
     plan_revision: int  # grows with every publication and every saved decision
@@ -48,7 +48,7 @@ class PlanInForce(Frozen):
     rollouts: tuple[RolloutState, ...]  # those not final
 
 
-class SidecarAck(Frozen):
+class SidecarAck(Frozen, frozen=True, kw_only=True):
     """What a sidecar said last."""
 
     sidecar: str
@@ -57,7 +57,7 @@ class SidecarAck(Frozen):
     workers: int
 
 
-class Fence(Frozen):
+class Fence(Frozen, frozen=True, kw_only=True):
     """The lease under which a controller writes; an operator's order has none."""
 
     name: str

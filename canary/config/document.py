@@ -9,7 +9,7 @@ from canary.split.spec import Answering, Limits, RouteSpec, SecretRef
 from canary.terms import Frozen
 
 
-class Config(Frozen):
+class Config(Frozen, frozen=True, kw_only=True):
     """What is published as a numbered revision: equal on every machine. Holds references to secrets, never secrets."""
 
     routes: tuple[RouteSpec, ...]  # without `split`: that is made from the rollouts' states
@@ -33,7 +33,7 @@ class Config(Frozen):
         return next((p for p in self.plans if p.name == name), None)
 
 
-class Local(Frozen):
+class Local(Frozen, frozen=True, kw_only=True):
     """This machine's own settings: never published."""
 
     listen: str = "127.0.0.1:8080"
@@ -45,7 +45,7 @@ class Local(Frozen):
     workers: int = 1
 
 
-class ConfigFile(Frozen):
+class ConfigFile(Frozen, frozen=True, kw_only=True):
     """One parsed canary.yaml."""
 
     local: Local

@@ -8,7 +8,7 @@ from canary.stats.scoring import Scoring
 from canary.terms import Action, Frozen, Phase, Scored, Verdict
 
 
-class SegmentRef(Frozen):
+class SegmentRef(Frozen, frozen=True, kw_only=True):
     """A maximal period of constant weight, salt and scoring. Ids are unique in the database and never 0."""
 
     id: int
@@ -19,7 +19,7 @@ class SegmentRef(Frozen):
     opened_at: datetime
 
 
-class RolloutState(Frozen):
+class RolloutState(Frozen, frozen=True, kw_only=True):
     """One rollout; a new value for each revision."""
 
     id: str
@@ -54,7 +54,7 @@ class RolloutState(Frozen):
         return self.segments[-1] if self.segments else None
 
 
-class MetricVerdict(Frozen):
+class MetricVerdict(Frozen, frozen=True, kw_only=True):
     """What one guardrail says at one look."""
 
     metric: str
@@ -63,7 +63,7 @@ class MetricVerdict(Frozen):
     because: str
 
 
-class Decision(Frozen):
+class Decision(Frozen, frozen=True, kw_only=True):
     """What the rollout does now, with its reason."""
 
     action: Action
@@ -72,7 +72,7 @@ class Decision(Frozen):
     waiting: str = ""
 
 
-class DecisionRow(Frozen):
+class DecisionRow(Frozen, frozen=True, kw_only=True):
     """A decision as stored: numbers, evidence, who or what, when. Written when action, a verdict or the reason changes."""
 
     id: str

@@ -3,14 +3,14 @@
 from canary.terms import Frozen, RouteKind, UnitSource
 
 
-class SecretRef(Frozen):
+class SecretRef(Frozen, frozen=True, kw_only=True):
     """Where a secret is found; resolved in the worker only. Exactly one of the two is set."""
 
     env: str = ""
     file: str = ""
 
 
-class HeaderRule(Frozen):
+class HeaderRule(Frozen, frozen=True, kw_only=True):
     """One header set on the way to an upstream: a plain value, or a secret; both empty removes the header."""
 
     name: str
@@ -18,7 +18,7 @@ class HeaderRule(Frozen):
     secret: SecretRef | None = None
 
 
-class VersionSpec(Frozen):
+class VersionSpec(Frozen, frozen=True, kw_only=True):
     """An immutable definition of what a route does; `hash` covers the parsed definition with its build."""
 
     name: str
@@ -34,7 +34,7 @@ class VersionSpec(Frozen):
     verify: bool = True
 
 
-class MatchSpec(Frozen):
+class MatchSpec(Frozen, frozen=True, kw_only=True):
     """Which requests are a route's: all given conditions must hold; empty means any."""
 
     hosts: tuple[str, ...] = ()
@@ -42,14 +42,14 @@ class MatchSpec(Frozen):
     headers: tuple[tuple[str, str], ...] = ()  # name (lower case), exact value
 
 
-class UnitSpec(Frozen):
+class UnitSpec(Frozen, frozen=True, kw_only=True):
     """What is assigned and stays put."""
 
     source: UnitSource = UnitSource.REQUEST
     name: str = ""  # of the header (lower case) or cookie
 
 
-class MirrorSpec(Frozen):
+class MirrorSpec(Frozen, frozen=True, kw_only=True):
     """What may be copied to a shadow."""
 
     paths: tuple[str, ...] = ()  # exact paths on which POST is copied too
@@ -58,7 +58,7 @@ class MirrorSpec(Frozen):
     held_bytes: int = 67_108_864
 
 
-class RecordSpec(Frozen):
+class RecordSpec(Frozen, frozen=True, kw_only=True):
     """What reaches Postgres."""
 
     bodies: str = "off"  # off | full
@@ -68,7 +68,7 @@ class RecordSpec(Frozen):
     response_headers: tuple[str, ...] = ("content-type", "content-length", "retry-after", "server", "x-request-id")
 
 
-class Deadlines(Frozen):
+class Deadlines(Frozen, frozen=True, kw_only=True):
     """Deadlines in seconds. `answer_s` runs from the exchange's start and includes connect."""
 
     connect_s: float = 3.0
@@ -76,7 +76,7 @@ class Deadlines(Frozen):
     idle_s: float = 120.0
 
 
-class Split(Frozen):
+class Split(Frozen, frozen=True, kw_only=True):
     """How a rollout divides a route's traffic now. Absent where there is none."""
 
     rollout: str
@@ -87,7 +87,7 @@ class Split(Frozen):
     shadow_bp: int  # share of the stable arm's requests copied to the candidate
 
 
-class RouteSpec(Frozen):
+class RouteSpec(Frozen, frozen=True, kw_only=True):
     """One route with everything that serving it needs."""
 
     name: str
@@ -109,7 +109,7 @@ class RouteSpec(Frozen):
         raise KeyError(name)
 
 
-class Limits(Frozen):
+class Limits(Frozen, frozen=True, kw_only=True):
     """What the data port accepts; past it a request is refused with 413, 431 or 503."""
 
     head_bytes: int = 65_536
@@ -123,7 +123,7 @@ class Limits(Frozen):
     drain_s: float = 30.0
 
 
-class Answering(Frozen):
+class Answering(Frozen, frozen=True, kw_only=True):
     """Which x-canary-* headers are added to answers."""
 
     id: bool = True

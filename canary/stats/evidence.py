@@ -3,7 +3,7 @@
 from canary.terms import Frozen
 
 
-class MetricEvidence(Frozen):
+class MetricEvidence(Frozen, frozen=True, kw_only=True):
     """One metric at one look. Logs are natural; a threshold is crossed where `log_e >= need`."""
 
     metric: str  # error_fast, error, error_timeout, latency, promote-only rows: p50, p95, ...
@@ -37,7 +37,7 @@ class MetricEvidence(Frozen):
         return not self.abstains and self.log_e_promote >= self.need_promote
 
 
-class Evidence(Frozen):
+class Evidence(Frozen, frozen=True, kw_only=True):
     """All metrics of a rollout at one look; a pure function of settled counts, scoring and segments."""
 
     metrics: tuple[MetricEvidence, ...]

@@ -6,7 +6,7 @@ from canary.terms import Frozen
 FORMAT = 1
 
 
-class Snapshot(Frozen):
+class Snapshot(Frozen, frozen=True, kw_only=True):
     """Everything that serving needs, from one revision of the plan."""
 
     revision: int  # of the plan in Postgres; 0 where the file alone speaks
