@@ -1,0 +1,1 @@
+"""Logs, metrics, and the guard around extra work."""
