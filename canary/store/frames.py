@@ -72,6 +72,7 @@ class Live(msgspec.Struct, array_like=True, frozen=True, gc=False):
     request_headers: tuple[tuple[str, str], ...] = ()
     request_body: bytes = b""
     request_body_truncated: bool = False
+    carried: bool = False  # copied without bodies to the start of a new journal segment: its pair is still to come
 
 
 class Pair(msgspec.Struct, array_like=True, frozen=True, gc=False):

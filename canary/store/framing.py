@@ -1,0 +1,89 @@
+"""How a frame lies in a segment file: header, payload, checksum; and how the next whole frame is found after damage.
+
+A segment begins with 16 bytes (a magic word with the format, and its own number). Each frame follows with a header of 12
+bytes: mark, format, kind, payload length, crc32 of the payload seeded with the kind; the payload is one msgpack array.
+"""
+
+import struct
+import zlib
+from typing import Final
+
+import msgspec
+
+from canary.errors import JournalError
+from canary.store.frames import Frame, FrameKind, Live, Open, Pair, Tick
+
+FRAME_FORMAT: Final = 1
+MARK: Final = 0x9ACA
+HEADER: Final = struct.Struct("<HBBII")
+HEADER_BYTES: Final = HEADER.size
+SEGMENT_HEADER: Final = struct.Struct("<8sQ")
+SEGMENT_HEADER_BYTES: Final = SEGMENT_HEADER.size
+SEGMENT_MAGIC: Final = b"CANARYJ1"
+MAX_PAYLOAD_BYTES: Final = 134_217_728  # larger lengths are damage: bodies are capped far below
+KINDS: Final[dict[type, FrameKind]] = {Open: FrameKind.OPEN, Live: FrameKind.LIVE, Pair: FrameKind.PAIR, Tick: FrameKind.TICK}
+
+_MARK_BYTES: Final = MARK.to_bytes(2, "little")
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODERS: Final[dict[int, msgspec.msgpack.Decoder[Frame]]] = {
+    int(kind): msgspec.msgpack.Decoder(type_) for type_, kind in KINDS.items()
+}
+
+
+def frame_bytes(frame: Frame) -> bytes:
+    """One frame as it stands in a segment."""
+    payload = _ENCODER.encode(frame)
+    kind = KINDS[type(frame)]
+    return HEADER.pack(MARK, FRAME_FORMAT, kind, len(payload), zlib.crc32(payload, kind)) + payload
+
+
+def segment_header(number: int) -> bytes:
+    """The first bytes of segment `number`."""
+    return SEGMENT_HEADER.pack(SEGMENT_MAGIC, number)
+
+
+def payload_length(data: bytes | memoryview, at: int) -> int | None:
+    """Payload length promised by the header at `at`; None where no such header can stand there. Needs HEADER_BYTES bytes."""
+    mark, format_, kind, length, _ = HEADER.unpack_from(data, at)
+    if mark != MARK or format_ != FRAME_FORMAT or kind not in _DECODERS or length > MAX_PAYLOAD_BYTES:
+        return None
+    return int(length)
+
+
+def read_frame(data: memoryview, at: int) -> tuple[Frame, int]:
+    """The whole frame at `at` and the position after it; raises JournalError where it is damaged."""
+    mark, format_, kind, length, checksum = HEADER.unpack_from(data, at)
+    start = at + HEADER_BYTES
+    end = start + length
+    payload = data[start:end]
+    if mark != MARK or format_ != FRAME_FORMAT or zlib.crc32(payload, kind) != checksum:
+        raise JournalError(f"checksum or header of the frame at byte {at} does not hold")
+    try:
+        return _DECODERS[kind].decode(payload), end
+    except (KeyError, msgspec.DecodeError) as error:
+        raise JournalError(f"the frame at byte {at} cannot be decoded: {error}") from error
+
+
+def whole_bytes(data: bytes | bytearray | memoryview, limit: int) -> int:
+    """How many of the first `limit` bytes of well-formed frames make whole frames."""
+    at = 0
+    while at + HEADER_BYTES <= limit:
+        length: int = HEADER.unpack_from(data, at)[3]
+        if at + HEADER_BYTES + length > limit:
+            break
+        at += HEADER_BYTES + length
+    return at
+
+
+def next_frame(data: bytes, start: int) -> int | None:
+    """Where the next whole, sound frame begins at or after `start`; None where there is none in `data`."""
+    at = data.find(_MARK_BYTES, start)
+    while at != -1 and at + HEADER_BYTES <= len(data):
+        length = payload_length(data, at)
+        if length is not None and at + HEADER_BYTES + length <= len(data):
+            _, _, kind, _, checksum = HEADER.unpack_from(data, at)
+            with memoryview(data)[at + HEADER_BYTES : at + HEADER_BYTES + length] as payload:
+                if zlib.crc32(payload, kind) == checksum:
+                    return at
+        at = data.find(_MARK_BYTES, at + 1)
+    return None
