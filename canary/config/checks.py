@@ -1,0 +1,189 @@
+"""What no single field can tell: references between sections, order of weights, secrets of open ports.
+
+Each check reads the raw tree and passes over what has another shape than it expects: that is already reported by the schema,
+and so one wrong field never hides the mistakes in its neighbours.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from canary.config import units
+from canary.config.fields import header_name, header_rule, is_loopback
+from canary.config.tree import Path
+from canary.config.words import did_you_mean
+
+_T = TypeVar("_T")
+Finding = tuple[Path, bool, str]  # path, whether its key (not its value) is the place, message
+
+
+def findings(raw: Any) -> Iterator[Finding]:
+    """All mistakes between fields of one file."""
+    root = _mapping(raw)
+    yield from _open_ports(root)
+    yield from _routes(_mapping(root.get("routes")))
+    for name, plan in _mapping(root.get("plans")).items():
+        yield from _plan(("plans", name), _mapping(plan))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _listing(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _try(parse: Callable[[str], _T], value: Any) -> _T | None:
+    """The parsed value, or None where it is not even text of that kind."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return parse(value)
+    except ValueError:
+        return None
+
+
+def _open_ports(root: dict[str, Any]) -> Iterator[Finding]:
+    admin = _mapping(root.get("admin"))
+    if admin.get("token") is not None:
+        return
+    for section in ("admin", "sidecar"):
+        listen = _mapping(root.get(section)).get("listen")
+        if isinstance(listen, str) and ":" in listen and not is_loopback(listen):
+            yield (
+                (section, "listen"),
+                False,
+                f"{listen} is not loopback: it needs a token, admin: {{token: {{env: NAME}}}} or {{file: PATH}}",
+            )
+
+
+def _routes(routes: dict[str, Any]) -> Iterator[Finding]:
+    seen: dict[object, str] = {}
+    for name, body in routes.items():
+        route = _mapping(body)
+        path: Path = ("routes", name)
+        yield from _stable(path, route)
+        yield from _match(path, route, seen)
+        yield from _deadlines(path, route)
+        for version, definition in _mapping(route.get("versions")).items():
+            yield from _version((*path, "versions", version), _mapping(definition))
+        for side in ("request_headers", "response_headers"):
+            yield from _recorded((*path, "record", side), _listing(_mapping(route.get("record")).get(side)))
+
+
+def _stable(path: Path, route: dict[str, Any]) -> Iterator[Finding]:
+    stable, versions = route.get("stable"), _mapping(route.get("versions"))
+    if isinstance(stable, str) and versions and stable not in versions:
+        guess = did_you_mean(stable, list(versions)) or f"; versions here: {', '.join(versions)}"
+        yield (*path, "stable"), False, f"{stable!r} is not a version of this route{guess}"
+
+
+def match_key(match: dict[str, Any]) -> tuple[frozenset[str], str, frozenset[tuple[str, str]]]:
+    """What a match asks for, so that two equal ones are equal."""
+    hosts = [h for h in [match.get("host"), *_listing(match.get("hosts"))] if isinstance(h, str)]
+    prefix = match.get("path_prefix")
+    headers = _mapping(match.get("headers"))
+    return (
+        frozenset(h.lower() for h in hosts),
+        prefix if isinstance(prefix, str) else "/",
+        frozenset((k.lower(), v) for k, v in headers.items() if isinstance(v, str)),
+    )
+
+
+def _match(path: Path, route: dict[str, Any], seen: dict[object, str]) -> Iterator[Finding]:
+    match = _mapping(route.get("match"))
+    key = match_key(match)
+    if key in seen:
+        yield (*path, "match"), True, f"matches the same requests as route {seen[key]!r}"
+    seen.setdefault(key, str(path[-1]))
+    if match.get("host") is not None and match.get("hosts"):
+        yield (*path, "match", "host"), True, "give host or hosts, not both"
+    for host in [*_listing(match.get("hosts")), match.get("host")]:
+        if isinstance(host, str) and (not host or set(host) & set(" /:@?#")):
+            yield (*path, "match"), True, f"a host is a bare name without port or path, found {host!r}"
+    for name in _mapping(match.get("headers")):
+        try:
+            header_name(name)
+        except ValueError as error:
+            yield (*path, "match", "headers", name), True, str(error)
+
+
+def _deadlines(path: Path, route: dict[str, Any]) -> Iterator[Finding]:
+    given = _mapping(route.get("deadlines"))
+    connect, answer, idle = (_try(units.seconds, given.get(k)) for k in ("connect", "answer", "idle"))
+    for key, value in (("connect", connect), ("answer", answer), ("idle", idle)):
+        if value == 0:
+            yield (*path, "deadlines", key), False, "a deadline is more than 0"
+    if connect and answer and connect > answer:
+        yield (*path, "deadlines", "connect"), False, "connect is part of answer and cannot be longer"
+
+
+def _version(path: Path, version: dict[str, Any]) -> Iterator[Finding]:
+    names: set[str] = set()
+    for name, value in _mapping(version.get("headers")).items():
+        try:
+            header_rule(name, value)
+        except ValueError as error:
+            yield (*path, "headers", name), False, str(error)
+        if name.lower() in names:
+            yield (*path, "headers", name), True, f"the header {name.lower()} stands here twice"
+        names.add(name.lower())
+    build_header = version.get("build_header")
+    if isinstance(build_header, str) and build_header:
+        try:
+            header_name(build_header)
+        except ValueError as error:
+            yield (*path, "build_header"), False, str(error)
+    upstream = version.get("upstream")
+    if version.get("ca_file") and isinstance(upstream, str) and upstream.startswith("http://"):
+        yield (*path, "ca_file"), True, "a ca_file needs an https:// upstream"
+
+
+def _recorded(path: Path, names: list[Any]) -> Iterator[Finding]:
+    for i, name in enumerate(names):
+        if not isinstance(name, str):
+            continue
+        try:
+            lower = header_name(name)
+        except ValueError as error:
+            yield (*path, i), False, str(error)
+            continue
+        if lower in {"authorization", "proxy-authorization", "cookie", "set-cookie"}:
+            yield (*path, i), False, f"{lower} is never recorded"
+
+
+def _plan(path: Path, plan: dict[str, Any]) -> Iterator[Finding]:
+    before = 0
+    for i, stage in enumerate(_listing(plan.get("stages"))):
+        weight = _try(units.share_bp, _mapping(stage).get("weight"))
+        if weight is None:
+            continue
+        here: Path = (*path, "stages", i, "weight")
+        if weight == 0:
+            yield here, False, "a stage's weight is more than 0%"
+        elif weight <= before:
+            yield (
+                here,
+                False,
+                f"weights grow from stage to stage: {units.format_share(weight)} after {units.format_share(before)}",
+            )
+        before = max(before, weight)
+    holdback = _try(units.share_bp, _mapping(plan.get("watch")).get("holdback"))
+    if holdback is not None and holdback > 5_000:
+        yield (*path, "watch", "holdback"), False, "a holdback is at most 50%"
+    yield from _margins((*path, "margins"), _mapping(plan.get("margins")))
+
+
+def _margins(path: Path, margins: dict[str, Any]) -> Iterator[Finding]:
+    tight = "the promote margin is below the rollback tolerance: nothing in between could be promoted"
+    for metric, body in margins.items():
+        margin = _mapping(body)
+        here: Path = (*path, metric, "promote")
+        if metric == "error":
+            rollback, promote = (_try(units.linear, margin.get(k)) for k in ("rollback", "promote"))
+            if rollback and promote and (promote[0] < rollback[0] or promote[1] < rollback[1]):
+                yield here, False, tight
+        else:
+            tolerated, harmless = (_try(units.ratio, margin.get(k)) for k in ("rollback", "promote"))
+            if tolerated is not None and harmless is not None and harmless < tolerated:
+                yield here, False, tight
