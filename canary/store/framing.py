@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from canary.errors import JournalError
 from canary.store.frames import Frame, FrameKind, Live, Open, Pair, Tick
 
 FRAME_FORMAT: Final = 1
@@ -25,7 +24,7 @@ KINDS: Final[dict[type, FrameKind]] = {Open: FrameKind.OPEN, Live: FrameKind.LIV
 
 _MARK_BYTES: Final = MARK.to_bytes(2, "little")
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODERS: Final[dict[int, msgspec.msgpack.Decoder[Frame]]] = {
+DECODERS: Final[dict[int, msgspec.msgpack.Decoder[Frame]]] = {
     int(kind): msgspec.msgpack.Decoder(type_) for type_, kind in KINDS.items()
 }
 
@@ -45,23 +44,9 @@ def segment_header(number: int) -> bytes:
 def payload_length(data: bytes | memoryview, at: int) -> int | None:
     """Payload length promised by the header at `at`; None where no such header can stand there. Needs HEADER_BYTES bytes."""
     mark, format_, kind, length, _ = HEADER.unpack_from(data, at)
-    if mark != MARK or format_ != FRAME_FORMAT or kind not in _DECODERS or length > MAX_PAYLOAD_BYTES:
+    if mark != MARK or format_ != FRAME_FORMAT or kind not in DECODERS or length > MAX_PAYLOAD_BYTES:
         return None
     return int(length)
-
-
-def read_frame(data: memoryview, at: int) -> tuple[Frame, int]:
-    """The whole frame at `at` and the position after it; raises JournalError where it is damaged."""
-    mark, format_, kind, length, checksum = HEADER.unpack_from(data, at)
-    start = at + HEADER_BYTES
-    end = start + length
-    payload = data[start:end]
-    if mark != MARK or format_ != FRAME_FORMAT or zlib.crc32(payload, kind) != checksum:
-        raise JournalError(f"checksum or header of the frame at byte {at} does not hold")
-    try:
-        return _DECODERS[kind].decode(payload), end
-    except (KeyError, msgspec.DecodeError) as error:
-        raise JournalError(f"the frame at byte {at} cannot be decoded: {error}") from error
 
 
 def whole_bytes(data: bytes | bytearray | memoryview, limit: int) -> int:
