@@ -1,8 +1,12 @@
 """The plan of a rollout: shadow, stages, watch, margins and error budget; frozen and hashed when a rollout is created."""
 
+import hashlib
+from itertools import pairwise
 from typing import Literal
 
-from canary.terms import Frozen
+import msgspec
+
+from canary.terms import BUCKETS, Frozen
 
 
 class MarginSpec(Frozen, frozen=True, kw_only=True):
@@ -67,3 +71,66 @@ class Plan(Frozen, frozen=True, kw_only=True):
     max_duration_s: float = 604_800.0
     on_timeout: Literal["hold", "roll_back"] = "hold"
     shadow_lane_weight: float = 0.25
+
+    @property
+    def hash(self) -> str:
+        """Hex digest over the canonical JSON of all fields."""
+        return hashlib.blake2b(msgspec.json.encode(self, order="sorted"), digest_size=16).hexdigest()
+
+    @property
+    def has_shadow(self) -> bool:
+        """True where copies are made before any live traffic moves."""
+        return self.shadow.share_bp > 0
+
+    @property
+    def has_watch(self) -> bool:
+        """True where a holdback guards the candidate after its promotion."""
+        return self.watch.for_s > 0 and self.watch.holdback_bp > 0
+
+    @property
+    def watch_weight_bp(self) -> int:
+        """The candidate's share of live traffic during the watch."""
+        return BUCKETS - self.watch.holdback_bp
+
+    def problems(self) -> list[str]:
+        """Everything in the plan that no rollout could follow, one sentence each; empty for a sound plan."""
+        return [*self._traffic_problems(), *self._number_problems()]
+
+    def _traffic_problems(self) -> list[str]:
+        found = []
+        weights = [stage.weight_bp for stage in self.stages]
+        if not weights:
+            found.append("stages: a plan needs at least one stage of live traffic")
+        found += [
+            f"stages: weight {weight / 100:g} % is not above 0 % and below 100 %: a comparison needs both arms"
+            for weight in weights
+            if not 0 < weight < BUCKETS
+        ]
+        if any(later <= earlier for earlier, later in pairwise(weights)):
+            found.append("stages: each weight must be larger than the one before it, so that nobody moves back")
+        if self.has_watch and weights and self.watch_weight_bp < max(weights):
+            found.append(f"watch: a holdback of {self.watch.holdback_bp / 100:g} % would take traffic back from the last stage")
+        if not 0 <= self.shadow.share_bp <= BUCKETS:
+            found.append(f"shadow: share {self.shadow.share_bp / 100:g} % is not between 0 % and 100 %")
+        return found
+
+    def _number_problems(self) -> list[str]:
+        found = []
+        for name, value in (("alpha_rollback", self.alpha_rollback), ("alpha_promote", self.alpha_promote)):
+            if not 0 < value < 1:
+                found.append(f"{name}: {value:g} is not between 0 and 1")
+        if not 0 <= self.shadow_lane_weight < 1:
+            found.append(f"shadow_lane_weight: {self.shadow_lane_weight:g} is not at least 0 and below 1")
+        least = {
+            "min_profile": self.min_profile,
+            "min_candidate_events": self.min_candidate_events,
+            "shadow.min_pairs": self.shadow.min_pairs,
+            "warm_up_s": self.warm_up_s,
+            "watch.for_s": self.watch.for_s,
+            "watch.holdback_bp": self.watch.holdback_bp,
+            "stages.dwell_s": min((stage.dwell_s for stage in self.stages), default=0.0),
+        }
+        found += [f"{name}: {value:g} is below 0" for name, value in least.items() if value < 0]
+        if self.max_duration_s <= 0:
+            found.append(f"max_duration_s: {self.max_duration_s:g} is not above 0")
+        return found

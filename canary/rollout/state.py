@@ -1,11 +1,32 @@
 """Where a rollout stands, and the record of each move."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from canary.rollout.plan import Plan
 from canary.stats.evidence import Evidence
 from canary.stats.scoring import Scoring
 from canary.terms import Action, Frozen, Phase, Scored, Verdict
+
+
+class Reason(StrEnum):
+    """Which question gave the decision its answer: what has to change before a new row is written."""
+
+    UNKNOWN = ""  # stored before reasons were kept
+    ORDERED = "ordered"  # a person said so
+    FINISHED = "finished"
+    GUARDRAIL = "guardrail"
+    PAUSED = "paused"
+    ABSTAINS = "abstains"  # the statistics do not speak for this route: people move it
+    STALE = "stale"
+    SAMPLE_RATIO = "sample_ratio"
+    PROFILE = "profile"
+    ACKNOWLEDGEMENT = "acknowledgement"
+    WARM_UP = "warm_up"
+    AGE = "age"
+    TRAFFIC = "traffic"  # nothing has arrived in this stage
+    GATES = "gates"
+    TIME = "time"
 
 
 class SegmentRef(Frozen, frozen=True, kw_only=True):
@@ -47,11 +68,27 @@ class RolloutState(Frozen, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     because: str = ""  # the reason of the last decision, in one sentence
     retry_of: str = ""
+    resumed_at: datetime | None = None  # a stage's time limit starts anew when a person resumes it
 
     @property
     def segment(self) -> SegmentRef | None:
         """The segment in force, or None before the first."""
         return self.segments[-1] if self.segments else None
+
+    @property
+    def stage(self) -> int | None:
+        """Index of the present stage (-1: shadow, number of stages: watch), or None before the first."""
+        return self.segments[-1].stage if self.segments else None
+
+    @property
+    def stage_opened_at(self) -> datetime | None:
+        """When the present stage's first segment opened, its warm-up included."""
+        return next((s.opened_at for s in self.segments if s.stage == self.stage), None)
+
+    @property
+    def is_last_stage(self) -> bool:
+        """True where the next step of live traffic is the promotion."""
+        return self.stage is not None and self.stage >= len(self.plan.stages) - 1
 
 
 class MetricVerdict(Frozen, frozen=True, kw_only=True):
@@ -70,6 +107,7 @@ class Decision(Frozen, frozen=True, kw_only=True):
     because: str
     verdicts: tuple[MetricVerdict, ...] = ()
     waiting: str = ""
+    reason: Reason = Reason.UNKNOWN
 
 
 class DecisionRow(Frozen, frozen=True, kw_only=True):

@@ -1,0 +1,97 @@
+"""What each metric's evidence means for the rollout: breaches, gates, and their words."""
+
+from typing import Final
+
+from canary.rollout import words
+from canary.rollout.state import MetricVerdict
+from canary.stats.evidence import Evidence, MetricEvidence
+from canary.terms import Phase, Verdict
+
+SHADOW_GATE: Final = "shadow_error"
+"""The row whose promote side opens the way out of the shadow; it guards nothing else."""
+
+
+def worst_breach(evidence: Evidence | None) -> MetricEvidence | None:
+    """The metric that is furthest over its rollback threshold, or None where none is over it."""
+    if evidence is None or evidence.abstains:
+        return None
+    breached = [metric for metric in evidence.metrics if metric.breached]
+    return max(breached, key=_excess, default=None)
+
+
+def gates_of(phase: Phase, evidence: Evidence) -> tuple[MetricEvidence, ...]:
+    """The metrics that must be cleared to leave the present stage: those that have a promote side.
+
+    In the shadow that is the pairs' error row alone; on live traffic it is every other row, a metric that abstains
+    included, so that silence never passes. Empty where nothing could ever pass.
+    """
+    if evidence.abstains:
+        return ()
+    shadow = phase is Phase.SHADOWING
+    rows = tuple(metric for metric in evidence.metrics if (metric.metric == SHADOW_GATE) is shadow)
+    return tuple(row for row in rows if row.need_promote is not None or row.abstains) if any(map(_has_promote, rows)) else ()
+
+
+def weakest(gates: tuple[MetricEvidence, ...] | list[MetricEvidence]) -> MetricEvidence:
+    """The gate that is furthest below its threshold (or least over it)."""
+    return min(gates, key=_margin)
+
+
+def proof_of(metric: MetricEvidence) -> str:
+    """How far one gate is: `p95 latency e=3.4 of the needed 20 (4/812 against 31/15,540)`."""
+    name = words.name_of(metric.metric)
+    if metric.abstains:
+        return f"{name} abstains ({metric.abstains})"
+    if metric.log_e_promote is None or metric.need_promote is None:
+        return f"{name} has nothing counted yet"
+    numbers = (
+        f"{metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,}"
+        if metric.n_candidate or metric.n_stable
+        else f"worse in {metric.pairs_worse:,}, better in {metric.pairs_better:,} of {metric.pairs:,} pairs"
+    )
+    return f"{name} {words.e_value(metric.log_e_promote)} of the needed {words.needed(metric.need_promote)} ({numbers})"
+
+
+def verdicts_of(evidence: Evidence | None) -> tuple[MetricVerdict, ...]:
+    """Every metric's word at this look."""
+    if evidence is None:
+        return ()
+    return tuple(_verdict(metric, evidence.abstains) for metric in evidence.metrics)
+
+
+def _verdict(metric: MetricEvidence, silenced: str) -> MetricVerdict:
+    abstains = silenced or metric.abstains
+    breached = metric.breached and not silenced
+    cleared = _has_promote(metric) and metric.cleared and not silenced
+    if abstains:
+        because = f"{words.name_of(metric.metric)} abstains ({abstains})"
+    elif breached:
+        because = f"{words.comparison(metric)}: worse than tolerated"
+    elif cleared:
+        because = f"{words.comparison(metric)}: not worse than the margin"
+    elif _has_promote(metric):
+        because = proof_of(metric)
+    else:
+        because = f"{words.comparison(metric)}: guarded, not a gate"
+    if breached and cleared:
+        because += ", though not worse than the margin: it lies between the two"
+    return MetricVerdict(
+        metric=metric.metric,
+        rollback=Verdict.FAIL if breached else Verdict.UNDECIDED,
+        promote=Verdict.PASS if cleared else Verdict.UNDECIDED,
+        because=because,
+    )
+
+
+def _has_promote(metric: MetricEvidence) -> bool:
+    return metric.need_promote is not None
+
+
+def _excess(metric: MetricEvidence) -> float:
+    return (metric.log_e_rollback or 0.0) - (metric.need_rollback or 0.0)
+
+
+def _margin(metric: MetricEvidence) -> float:
+    if metric.abstains or metric.log_e_promote is None or metric.need_promote is None:
+        return float("-inf")
+    return metric.log_e_promote - metric.need_promote

@@ -1,0 +1,83 @@
+"""Numbers and names as they stand in a decision's sentence."""
+
+import math
+from typing import Final
+
+from canary.stats.evidence import MetricEvidence
+
+NAMES: Final = {
+    "error_fast": "early errors",
+    "error": "errors",
+    "error_timeout": "errors and timeouts",
+    "shadow_error": "errors in the shadow",
+    "latency": "latency",
+    "p50": "p50 latency",
+    "p95": "p95 latency",
+    "p99": "p99 latency",
+}
+
+_LARGEST_IN_FULL: Final = math.log(1e9)
+
+
+def name_of(metric: str) -> str:
+    """A metric's name for people."""
+    return NAMES.get(metric, metric.replace("_", " "))
+
+
+def share(part: int, whole: int) -> str:
+    """A rate in percent, three digits at most: `14.8 %`."""
+    if whole <= 0:
+        return "0 %"
+    percent = 100.0 * part / whole
+    digits = 1 if percent >= 0.1 or percent == 0 else 3
+    return f"{percent:.{digits}f}".rstrip("0").rstrip(".") + " %"
+
+
+def weight(weight_bp: int) -> str:
+    """A weight in basis points as a percentage: `0.5 %`."""
+    return f"{weight_bp / 100:g} %"
+
+
+def e_value(log_e: float) -> str:
+    """An e-value from its natural logarithm: `e=3,210`, or a power of ten where it is beyond reading."""
+    if log_e > _LARGEST_IN_FULL:
+        return f"e=10^{log_e / math.log(10):.0f}"
+    return f"e={_plain(math.exp(log_e))}"
+
+
+def needed(log_need: float) -> str:
+    """A threshold from its natural logarithm: `478`."""
+    return _plain(math.exp(min(log_need, _LARGEST_IN_FULL)))
+
+
+def span(seconds: float) -> str:
+    """A duration in the unit that reads best: `42 s`, `3.5 min`, `2 h`, `1.5 d`."""
+    seconds = max(0.0, seconds)
+    for size, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{seconds:.0f} s"
+
+
+def comparison(metric: MetricEvidence) -> str:
+    """Both arms' numbers: `errors 14.8 % on candidate against 0.5 % on stable (37/250 against 5/1,010)`."""
+    parts = []
+    if metric.n_candidate or metric.n_stable:
+        parts.append(
+            f"{share(metric.bad_candidate, metric.n_candidate)} on candidate against"
+            f" {share(metric.bad_stable, metric.n_stable)} on stable"
+            f" ({metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,})"
+        )
+    if metric.pairs:
+        parts.append(
+            f"candidate worse in {metric.pairs_worse:,} of {metric.pairs:,} pairs and better in {metric.pairs_better:,}"
+        )
+    return f"{name_of(metric.metric)} " + (", ".join(parts) or "with nothing counted yet")
+
+
+def _plain(value: float) -> str:
+    if value < 0.001:
+        return "under 0.001"
+    if value < 10:
+        return f"{value:.2g}"
+    return f"{value:,.0f}"
