@@ -21,6 +21,10 @@ class StoreAway(StoreError):
     """Postgres cannot be reached now; trying later may help."""
 
 
+class DataRefused(StoreError):
+    """Postgres would not take what was written, whatever the time: the batch holds something bad."""
+
+
 class JournalError(StoreError):
     """A journal or one of its frames is damaged."""
 
