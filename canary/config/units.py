@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-_NUMBER: Final = r"(\d{1,15}(?:\.\d{1,12})?)"
+_NUMBER: Final = r"([0-9]{1,15}(?:\.[0-9]{1,12})?)"
 _SHARE: Final = re.compile(rf"{_NUMBER}\s*%")
 _DURATION_PART: Final = re.compile(rf"{_NUMBER}\s*(ms|s|m|h|d)")
 _SIZE: Final = re.compile(rf"{_NUMBER}\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?")

@@ -29,7 +29,9 @@ def problems_of(error: ValidationError, places: Places) -> list[Problem]:
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """`; did you mean 'x'?` or nothing."""
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    lower = word.lower()
+    close = difflib.get_close_matches(lower, known, n=1, cutoff=0.6)
+    close = close or [k for k in known if len(lower) > 2 and (k.startswith(lower) or lower.startswith(k))][:1]
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
