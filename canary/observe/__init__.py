@@ -1,1 +1,1 @@
-"""What one exchange was, from what was captured of it."""
+"""Captured answers to outcomes: failures, faults, durations, server-sent events."""
