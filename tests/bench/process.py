@@ -144,8 +144,8 @@ def core_busy_s(core: int) -> float:
 def prefer(pid: int) -> None:
     """Nice value of each thread, and of its scheduling group where the kernel makes one for each session."""
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            os.setpriority(os.PRIO_PROCESS, int(thread), NICE)
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), NICE)
         Path(f"/proc/{pid}/autogroup").write_text(str(NICE), encoding="ascii")
 
 
