@@ -1,0 +1,148 @@
+"""The paths of the admin port and what each does."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from aiohttp import web
+
+from canary.api import asked, views
+from canary.api.services import Services
+from canary.errors import NotFound
+from canary.telemetry.guard import guarded
+from canary.telemetry.metrics import CONTENT_TYPE, E_VALUE, ROLLOUT, WEIGHT, exposition
+from canary.terms import Action, Phase
+
+SERVICES: Final = web.AppKey("services", Services)
+ORDERS: Final = {
+    "promote": Action.PROMOTE,
+    "hold": Action.HOLD,
+    "resume": Action.RESUME,
+    "rollback": Action.ROLL_BACK,
+    "cancel": Action.CANCEL,
+}
+_Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
+
+
+def add_routes(app: web.Application) -> None:
+    """Adds every path of the API; the application holds `SERVICES`."""
+    app.router.add_get("/livez", _livez)
+    app.router.add_get("/readyz", _readyz)
+    app.router.add_get("/metrics", _metrics)
+    app.router.add_post("/-/reload", _reload)
+    app.router.add_get("/api/v1/routes", _routes)
+    app.router.add_get("/api/v1/rollouts", _rollouts)
+    app.router.add_post("/api/v1/rollouts", _create)
+    app.router.add_get("/api/v1/rollouts/{id}", _rollout)
+    app.router.add_get("/api/v1/rollouts/{id}/decisions", _decisions)
+    for word, action in ORDERS.items():
+        app.router.add_post(f"/api/v1/rollouts/{{id}}/{word}", _order(action))
+    app.router.add_get("/api/v1/pairs", _pairs)
+    app.router.add_get("/api/v1/pairs/{id}", _pair)
+
+
+def actor_of(request: web.Request) -> str:
+    """Who gives an order, as far as is known: what the client says of itself, and where it sits."""
+    said = "".join(c for c in request.headers.get("x-canary-actor", "") if c.isprintable())[:80]
+    return said or f"api from {request.remote or 'unknown'}"
+
+
+async def _livez(_: web.Request) -> web.Response:
+    return web.json_response({"alive": True})
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    """Ready without Postgres: it answers, and says that the store is away."""
+    reached = request.app[SERVICES].books is not None
+    return web.json_response({"ready": True, "store": "reached" if reached else "away"})
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    with guarded("rollout metrics"):
+        await _measure(request.app[SERVICES])
+    return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _measure(services: Services) -> None:
+    """Sets the gauges of rollouts from what is stored now."""
+    if services.books is None:
+        return
+    found = [(state, await services.books.evidence(state)) for state in await services.books.rollouts.active()]
+    for gauge in (WEIGHT, ROLLOUT, E_VALUE):
+        gauge.clear()
+    for state, evidence in found:
+        weight = state.segment.weight_bp if state.segment else 0
+        WEIGHT.labels(state.route, state.id).set(weight / 10_000)
+        flags = (str(state.paused).lower(), str(bool(state.waiting)).lower())
+        ROLLOUT.labels(state.route, state.id, state.phase.value, state.stable, state.candidate, *flags).set(1)
+        for metric in evidence.metrics if evidence else ():
+            for side, value in (("rollback", metric.log_e_rollback), ("promote", metric.log_e_promote)):
+                if value is not None:
+                    E_VALUE.labels(state.route, state.id, metric.metric, side).set(value)
+
+
+async def _reload(request: web.Request) -> web.Response:
+    dry_run = request.query.get("dry_run", "") in {"1", "true", "yes"}
+    return web.json_response(views.reloaded(await request.app[SERVICES].reload(dry_run), dry_run=dry_run))
+
+
+async def _routes(request: web.Request) -> web.Response:
+    return web.json_response(views.routes(await request.app[SERVICES].use().plans.in_force()))
+
+
+async def _rollouts(request: web.Request) -> web.Response:
+    books = request.app[SERVICES].use()
+    found = await books.rollouts.find(route=request.query.get("route") or None, limit=asked.limit_of(request, 100))
+    if request.query.get("active") in {"1", "true", "yes"}:
+        found = [state for state in found if not state.phase.is_final]
+    return web.json_response(views.rollouts(found))
+
+
+async def _create(request: web.Request) -> web.Response:
+    new = await asked.new_rollout(request)
+    state = await request.app[SERVICES].use().orders.create(new, actor=actor_of(request))
+    return web.json_response(views.rollout(state), status=201, headers={"Location": f"/api/v1/rollouts/{state.id}"})
+
+
+async def _rollout(request: web.Request) -> web.Response:
+    books = request.app[SERVICES].use()
+    state = await books.rollouts.get(request.match_info["id"])
+    evidence = await books.evidence(state) if state.phase is not Phase.PENDING else None
+    return web.json_response(views.rollout(state, evidence))
+
+
+async def _decisions(request: web.Request) -> web.Response:
+    books = request.app[SERVICES].use()
+    state = await books.rollouts.get(request.match_info["id"])
+    rows = await books.rollouts.decisions(state.id, limit=asked.limit_of(request, 200))
+    return web.json_response(views.decisions(rows, totals=request.query.get("totals") in {"1", "true"}))
+
+
+def _order(action: Action) -> _Handler:
+    async def give(request: web.Request) -> web.StreamResponse:
+        order = await asked.an_order(request)
+        state = (
+            await request.app[SERVICES]
+            .use()
+            .orders.give(
+                request.match_info["id"],
+                action,
+                actor=actor_of(request),
+                reason=order.reason,
+                expected_revision=order.expected_revision,
+            )
+        )
+        return web.json_response(views.rollout(state))
+
+    return give
+
+
+async def _pairs(request: web.Request) -> web.Response:
+    found = await request.app[SERVICES].use().pairs.list(asked.pair_query(request))
+    return web.json_response({"pairs": list(found)})
+
+
+async def _pair(request: web.Request) -> web.Response:
+    pair = request.match_info["id"]
+    if len(pair) > 64:
+        raise NotFound(f"no pair `{pair[:64]}`", hint="a pair's id has 32 hex digits; `canary pairs list` shows them")
+    return web.json_response(await request.app[SERVICES].use().pairs.show(pair))

@@ -1,0 +1,84 @@
+"""How rollouts, decisions and routes look as JSON: the words of the glossary, no salts, no frozen scoring."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from canary.api.services import Reloaded
+from canary.ports import PlanInForce
+from canary.rollout.state import DecisionRow, RolloutState
+from canary.split.spec import RouteSpec
+from canary.stats.evidence import Evidence
+
+_STATE_ONLY = ("salt", "scoring", "segments", "plan")
+
+
+def rollout(state: RolloutState, evidence: Evidence | None = None) -> dict[str, Any]:
+    """One rollout: where it stands, its stages, and the evidence where it was read."""
+    shown: dict[str, Any] = {name: getattr(state, name) for name in state.__struct_fields__ if name not in _STATE_ONLY}
+    segment = state.segment
+    shown |= {
+        "plan": state.plan.name,
+        "stage": segment.stage if segment else None,
+        "weight_bp": segment.weight_bp if segment else 0,
+        "shadow_bp": segment.shadow_bp if segment else 0,
+        "stages": [{"weight_bp": stage.weight_bp, "dwell_s": stage.dwell_s} for stage in state.plan.stages],
+        "shadow": state.plan.shadow,
+        "watch": state.plan.watch,
+        "segments": state.segments,
+    }
+    if evidence is not None:
+        shown["evidence"] = evidence
+    return _plain(shown)
+
+
+def rollouts(states: Sequence[RolloutState]) -> dict[str, Any]:
+    """A list of rollouts, newest first."""
+    return {"rollouts": [rollout(state) for state in states]}
+
+
+def decisions(rows: Sequence[DecisionRow], *, totals: bool) -> dict[str, Any]:
+    """Decision rows, newest first; the cells that were read only where asked for."""
+    shown = [{name: getattr(row, name) for name in row.__struct_fields__ if totals or name != "totals"} for row in rows]
+    return {"decisions": [_plain(row) for row in shown]}
+
+
+def routes(plan: PlanInForce) -> dict[str, Any]:
+    """All published routes: what the file says and what is in charge."""
+    published = plan.published
+    return {
+        "plan_revision": plan.plan_revision,
+        "published_revision": published.revision if published else 0,
+        "routes": [_route(spec, plan) for spec in published.config.routes] if published else [],
+        "plans": [p.name for p in published.config.plans] if published else [],
+    }
+
+
+def _route(spec: RouteSpec, plan: PlanInForce) -> dict[str, Any]:
+    active = next((state for state in plan.rollouts if state.route == spec.name), None)
+    return {
+        "name": spec.name,
+        "kind": spec.kind.value,
+        "stable": plan.stable.get(spec.name, spec.stable),
+        "stable_in_file": spec.stable,
+        "versions": [{"name": v.name, "hash": v.hash, "upstream": v.upstream, "build": v.build} for v in spec.versions],
+        "match": _plain({"hosts": spec.match.hosts, "path_prefix": spec.match.path_prefix, "headers": spec.match.headers}),
+        "rollout": active.id if active else None,
+    }
+
+
+def reloaded(result: Reloaded, *, dry_run: bool) -> dict[str, Any]:
+    """What a reload did, or would do."""
+    return {
+        "dry_run": dry_run,
+        "revision": result.revision,
+        "changed": result.changed,
+        "differences": list(result.differences),
+        "notes": list(result.notes),
+    }
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(fields)
+    return plain
