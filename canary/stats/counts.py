@@ -1,6 +1,9 @@
 """Integer counts: cells, their bytes, and what of them is settled."""
 
+from canary.stats.cells import from_bytes, to_bytes
 from canary.terms import Frozen
+
+__all__ = ["CounterRow", "Horizon", "from_bytes", "to_bytes"]
 
 
 class CounterRow(Frozen, frozen=True, kw_only=True):

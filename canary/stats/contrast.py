@@ -1,0 +1,64 @@
+"""What a rollout compares: contrasts of the arms, the metrics they speak for, and the scoring that holds both."""
+
+from enum import StrEnum
+
+from canary.stats.spec import ScoringSpec
+from canary.terms import Frozen
+
+
+class Rule(StrEnum):
+    """What scores 1 at a contrast's age. Where the arms differ, they differ so that timing can only weaken the evidence."""
+
+    BAD = "bad"  # rollback, errors: candidate ended badly by the age; stable did not end well by it
+    UNWELL = "unwell"  # promote, errors: candidate did not end well by the age; stable ended badly by it
+    SLOW = "slow"  # did not end well within the arm's threshold
+    OPEN = "open"  # had not ended at all within the arm's threshold
+    LATER = "later"  # pairs only: the candidate's answer came later than (1 + d) times stable's
+
+
+class Contrast(Frozen, frozen=True, kw_only=True):
+    """One rule that scores each request 0 or 1, as a 2x2 comparison of the arms.
+
+    Its null is mu_C <= rho * mu_S + delta on the rollback side and mu_C >= rho * mu_S + delta on the promote side.
+    """
+
+    name: str  # unique: "error.rollback", "p95.promote.10", "p95.rollback.pairs"
+    rule: Rule
+    age_us: int  # scored as things stood at this age of the exchange, in both arms
+    promote: bool = False
+    pairs: bool = False  # the shadow lane: both arms answered the same request
+    candidate_us: int = 0  # SLOW and OPEN: each arm's latency threshold
+    stable_us: int = 0
+    rho: float = 1.0
+    delta: float = 0.0
+    center: float = 0.0  # c of the score: stable's rate in the profile; moves power, never validity
+    effects: tuple[float, ...] = ()  # candidate rates for which the bets are tuned; empty: bets that need no profile
+
+
+class Metric(Frozen, frozen=True, kw_only=True):
+    """One guardrail: which contrasts speak for it. Indices point into `Scoring.contrasts`."""
+
+    name: str
+    share: float = 0.0  # of the rollback error budget; 0: promote side only
+    canary: tuple[int, ...] = ()  # rollback contrasts of the canary lane, averaged
+    shadow: tuple[int, ...] = ()  # rollback contrasts of the shadow lane, averaged
+    shadow_weight: float = 0.0  # of the shadow lane in the metric's e-value
+    promote: tuple[int, ...] = ()  # the promote contrast of each stage
+    promote_pairs: int | None = None  # the promote contrast over pairs
+    counts_failures: bool = False  # warm-up counts for it too, and it needs `min_candidate_events`
+
+
+class Scoring(Frozen, frozen=True, kw_only=True, cache_hash=True):
+    """The frozen scoring of one rollout; all that an outcome's cells and their meaning depend on."""
+
+    spec: ScoringSpec
+    profile_n: int
+    ages_us: tuple[int, ...]  # all ages of the canary lane's contrasts, ascending
+    candidate_us: tuple[int, ...]  # all thresholds of each arm, ascending
+    stable_us: tuple[int, ...]
+    pair_age_us: int  # the age of every pair contrast
+    pair_candidate_us: tuple[int, ...]
+    pair_stable_us: tuple[int, ...]
+    pair_later: float  # 1 + d of the pairs' sign table
+    contrasts: tuple[Contrast, ...]
+    metrics: tuple[Metric, ...]
