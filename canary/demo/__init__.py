@@ -1,0 +1,1 @@
+"""The demonstration: real model servers, real traffic, the whole product, three candidates."""
