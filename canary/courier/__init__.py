@@ -1,0 +1,1 @@
+"""Carries outcomes up to Postgres and plans down from it."""

@@ -1,0 +1,196 @@
+"""Frames of one journal to rows, counters' cells and profile cells.
+
+What is in flight is kept beside the committed offset: opens without their end, lives without their pair. Every open frame
+and every whole answer makes exactly one outcome row, every sent copy exactly one pair row.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from canary.courier.cells import HOUR_US, MINUTE_US, Cells
+from canary.courier.known import UNKNOWN_ROUTE, Known, SegmentFacts
+from canary.courier.making import body_row, content_type, lost_outcome_row, lost_pair_row, outcome_row, pair_row
+from canary.courier.tally import Tally
+from canary.observe.outcome import Outcome, observe
+from canary.stats.scoring import Fact, ends, pair_drops, pair_ends, pair_starts, starts
+from canary.store.frames import Frame, Live, Open, Pair, Tick
+from canary.store.journal import without_bodies
+from canary.store.rows import BodyRow, OutcomeRow, PairRow
+from canary.terms import Arm, AssignedBy
+
+SLACK_US: Final = 2_000_000  # ticks come each second
+LOST: Final = Fact(age_us=0, latency_us=-1, failed=True, left=False, lost=True)
+_PROFILED: Final = frozenset({AssignedBy.DEFAULT, AssignedBy.HASH})
+
+
+class Waiting:
+    """A live frame whose copy was sent."""
+
+    __slots__ = ("frame", "outcome", "segment")
+
+    def __init__(self, frame: Live, outcome: Outcome, segment: SegmentFacts | None) -> None:
+        self.frame = frame  # without bodies: the pair frame repeats them
+        self.outcome = outcome
+        self.segment = segment  # None where its start was not counted
+
+
+class Fold:
+    """The growing state of one journal, and the rows made since the last `take`."""
+
+    def __init__(self, *, known: Known, cells: Cells, tally: Tally) -> None:
+        self.known = known
+        self.cells = cells
+        self.tick_at_us = 0
+        self.opens: dict[bytes, Open] = {}
+        self.waiting: dict[bytes, Waiting] = {}
+        self.outcomes: list[OutcomeRow] = []
+        self.pairs: list[PairRow] = []
+        self.bodies: list[BodyRow] = []
+        self._tally = tally
+
+    def recall(self, frames: Iterable[Frame]) -> None:
+        """What was in flight at the committed offset, from the frames of its segment before it: no rows, no counts."""
+        for frame in frames:
+            match frame:
+                case Open():
+                    self.opens[frame.exchange_id] = frame
+                case Live():
+                    counted = self.opens.pop(frame.exchange_id, None) is not None or frame.carried
+                    self._begin_waiting(frame, self._observe(frame), counted=counted)
+                case Pair():
+                    self.opens.pop(frame.live.exchange_id, None)
+                    self.waiting.pop(frame.live.exchange_id, None)
+                case Tick():
+                    self.tick_at_us = max(self.tick_at_us, frame.at_us)
+
+    def fold(self, frames: Iterable[Frame], *, carried_is_known: bool = False) -> None:
+        """Takes frames in their order. `carried_is_known`: carried ones were folded before a restart, from an older segment."""
+        for frame in frames:
+            kind = type(frame)
+            if kind is Live:
+                self._live(frame, carried_is_known)  # type: ignore[arg-type]
+            elif kind is Pair:
+                self._pair(frame)  # type: ignore[arg-type]
+            elif kind is Open:
+                self._open(frame, carried_is_known)  # type: ignore[arg-type]
+            else:
+                self.tick_at_us = max(self.tick_at_us, frame.at_us)  # type: ignore[union-attr]
+
+    def lose(self) -> None:
+        """The writer is dead and everything is read: what is in flight is lost."""
+        for opened in self.opens.values():
+            segment = self._counted(opened)
+            self.outcomes.append(lost_outcome_row(opened, self.known.segments.get(opened.segment)))
+            if segment is not None and segment.scoring is not None:
+                keys = ends(segment.scoring, opened.arm, opened.start_at_us, LOST, stratum=opened.stratum)
+                self.cells.count((segment.rollout, opened.segment, opened.start_at_us // MINUTE_US), keys)
+        for waiting in self.waiting.values():  # a lost pair stays open to the statistics: see `pair_ends`
+            self.pairs.append(lost_pair_row(waiting.frame, waiting.outcome, rollout=self._rollout(waiting.frame.segment)))
+        self._tally.lost += len(self.opens) + len(self.waiting)
+        self.opens.clear()
+        self.waiting.clear()
+
+    def take(self) -> tuple[list[OutcomeRow], list[PairRow], list[BodyRow]]:
+        """The rows made since the last call."""
+        rows = self.outcomes, self.pairs, self.bodies
+        self.outcomes, self.pairs, self.bodies = [], [], []
+        return rows
+
+    def _open(self, frame: Open, carried_is_known: bool) -> None:
+        if frame.exchange_id in self.opens:
+            return  # a carried copy
+        self.opens[frame.exchange_id] = frame
+        if frame.carried and carried_is_known:
+            return
+        segment = self._counted(frame)
+        if segment is None or segment.scoring is None:
+            return
+        keys = starts(segment.scoring, frame.arm, frame.start_at_us, stratum=frame.stratum)
+        if frame.mirrored:
+            keys += pair_starts(segment.scoring, frame.start_at_us, stratum=frame.stratum)
+        self.cells.count((segment.rollout, frame.segment, frame.start_at_us // MINUTE_US), keys)
+
+    def _live(self, frame: Live, carried_is_known: bool) -> None:
+        exchange_id = frame.exchange_id
+        if frame.carried and (exchange_id in self.waiting or carried_is_known):
+            if exchange_id not in self.waiting:
+                # its open frame stood in an older segment: taken as counted, as all of a copied answer's are
+                self._begin_waiting(frame, self._observe(frame), counted=True)
+            return
+        outcome = self._observe(frame)
+        opened = self.opens.pop(exchange_id, None)
+        self.outcomes.append(outcome_row(frame, outcome, rollout=self._rollout(frame.segment)))
+        self._tally.live(frame, outcome)
+        if frame.mirror:
+            self._begin_waiting(frame, outcome, counted=opened is not None)
+        else:
+            self._body(frame, None)
+        if opened is not None:
+            self._count_end(frame, outcome, opened)
+        if frame.arm is Arm.STABLE and frame.assigned_by in _PROFILED:
+            version_hash = self.known.hashes.get((frame.route, frame.side.version))
+            if version_hash is not None:
+                self.cells.profile((frame.route, version_hash, frame.start_at_us // HOUR_US), _fact(outcome))
+
+    def _pair(self, frame: Pair) -> None:
+        live = frame.live
+        waiting = self.waiting.pop(live.exchange_id, None)
+        if waiting is None:
+            if live.exchange_id not in self.opens:
+                return  # folded before
+            self._live(live, carried_is_known=False)  # its live frame was damaged: the pair repeats it
+            waiting = self.waiting.pop(live.exchange_id)
+        route = self.known.routes.get(live.route, UNKNOWN_ROUTE)
+        shadow = observe(frame.shadow, kind=route.kind, content_type=content_type(frame.shadow))
+        segment = waiting.segment
+        self.pairs.append(pair_row(frame, waiting.outcome, shadow=shadow, rollout=self._rollout(live.segment)))
+        self._body(live, frame)
+        if segment is not None and segment.scoring is not None and self._still_counts(segment, live.start_at_us):
+            facts = _fact(waiting.outcome), _fact(shadow)
+            keys = pair_ends(segment.scoring, live.start_at_us, *facts, stratum=live.stratum)
+            self.cells.count((segment.rollout, live.segment, live.start_at_us // MINUTE_US), keys)
+
+    def _count_end(self, frame: Live, outcome: Outcome, opened: Open) -> None:
+        """Cells of an end whose start was counted; segment, arm and stratum are those of the open frame."""
+        segment = self._counted(opened)
+        if segment is None or segment.scoring is None:
+            return
+        start_at_us, stratum = opened.start_at_us, opened.stratum
+        keys = ends(segment.scoring, opened.arm, start_at_us, _fact(outcome), stratum=stratum)
+        if opened.mirrored and not frame.mirror:
+            keys += pair_drops(segment.scoring, start_at_us, outcome.age_us, stratum=stratum)
+        self.cells.count((segment.rollout, opened.segment, opened.start_at_us // MINUTE_US), keys)
+
+    def _counted(self, opened: Open) -> SegmentFacts | None:
+        """The segment where this exchange counts; None where it does not, or no longer."""
+        segment = self.known.segments.get(opened.segment)
+        if segment is None or segment.scoring is None or not self._still_counts(segment, opened.start_at_us):
+            return None
+        return segment
+
+    def _still_counts(self, segment: SegmentFacts, start_at_us: int) -> bool:
+        """False once the minute is closed: its end and the timeout are behind the journal's tick."""
+        return self.tick_at_us <= (start_at_us // MINUTE_US + 1) * MINUTE_US + segment.timeout_us + SLACK_US
+
+    def _begin_waiting(self, frame: Live, outcome: Outcome, *, counted: bool) -> None:
+        if not frame.mirror:
+            return
+        segment = self.known.segments.get(frame.segment) if counted else None
+        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), outcome, segment)
+
+    def _observe(self, frame: Live) -> Outcome:
+        route = self.known.routes.get(frame.route, UNKNOWN_ROUTE)
+        return observe(frame.side, kind=route.kind, content_type=content_type(frame.side))
+
+    def _rollout(self, segment: int) -> str:
+        facts = self.known.segments.get(segment)
+        return facts.rollout if facts else ""
+
+    def _body(self, live: Live, pair: Pair | None) -> None:
+        route = self.known.routes.get(live.route, UNKNOWN_ROUTE)
+        if route.full_bodies and (row := body_row(live, pair, keep_us=route.keep_us)):
+            self.bodies.append(row)
+
+
+def _fact(outcome: Outcome) -> Fact:
+    return Fact(age_us=outcome.age_us, latency_us=outcome.latency_us, failed=outcome.failed, left=outcome.left)

@@ -1,0 +1,78 @@
+"""What folding needs to know of the plan: which segment belongs to which rollout, and what a route records."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from canary.ports import PlanInForce
+from canary.rollout.state import RolloutState
+from canary.split.spec import RouteSpec
+from canary.stats.scoring import Scoring
+from canary.terms import RouteKind, Scored
+
+OFF: Final = "off"
+
+
+class SegmentFacts(msgspec.Struct, frozen=True):
+    """One segment; `scoring` is None where its exchanges are recorded and not counted."""
+
+    rollout: str
+    route: str
+    stable: str
+    candidate: str
+    scoring: Scoring | None
+    timeout_us: int  # answer timeout: no outcome counts later
+
+
+class RouteFacts(msgspec.Struct, frozen=True):
+    """What is recorded of a route."""
+
+    kind: RouteKind = RouteKind.HTTP
+    full_bodies: bool = False
+    keep_us: int = 0
+
+
+class Known(msgspec.Struct, frozen=True):
+    """Grows with each reading of the plan: what was once known stays, ended rollouts included."""
+
+    revision: int = -1
+    routes: Mapping[str, RouteFacts] = {}
+    hashes: Mapping[tuple[str, str], str] = {}  # (route, version name) -> version hash
+    segments: Mapping[int, SegmentFacts] = {}
+
+
+UNKNOWN_ROUTE: Final = RouteFacts()
+
+
+def learn(known: Known, plan: PlanInForce) -> Known:
+    """What is known after a reading of the plan."""
+    routes, hashes, segments = dict(known.routes), dict(known.hashes), dict(known.segments)
+    for route in plan.published.config.routes if plan.published else ():
+        routes[route.name] = _route_facts(route)
+        hashes.update({(route.name, version.name): version.hash for version in route.versions})
+    for state in plan.rollouts:
+        segments.update(_segment_facts(state))
+    return Known(revision=plan.plan_revision, routes=routes, hashes=hashes, segments=segments)
+
+
+def _route_facts(route: RouteSpec) -> RouteFacts:
+    return RouteFacts(
+        kind=route.kind,
+        full_bodies=route.record.bodies != OFF,
+        keep_us=route.record.keep_days * 86_400_000_000,
+    )
+
+
+def _segment_facts(state: RolloutState) -> dict[int, SegmentFacts]:
+    return {
+        segment.id: SegmentFacts(
+            rollout=state.id,
+            route=state.route,
+            stable=state.stable,
+            candidate=state.candidate,
+            scoring=None if segment.scored is Scored.NONE else state.scoring,
+            timeout_us=int(state.answer_timeout_s * 1e6),
+        )
+        for segment in state.segments
+    }
