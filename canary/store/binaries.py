@@ -77,7 +77,7 @@ def _binaries_in(folder: Path, source: str) -> Binaries | None:
     if not (os.access(postgres, os.X_OK) and os.access(folder / "initdb", os.X_OK)):
         return None
     try:
-        command = [postgres, "--version"]
+        command = [str(postgres), "--version"]
         said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S603 - just found
     except (OSError, subprocess.SubprocessError):
         return None
