@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.eventually import eventually
+from tests.support.deadline import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +68,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         one.process.communicate(timeout=20)
         for seen in tmp_path.glob("*.[0-9]*"):
             pid = int(seen.suffix[1:])
-            eventually(lambda pid=pid: not _lives(pid), what=f"the end of {seen.name}")
+            wait_for(lambda pid=pid: not _lives(pid), what=f"the end of {seen.name}")
 
 
 def _lives(pid: int) -> bool:
@@ -83,7 +83,7 @@ def test_a_killed_worker_starts_again_and_no_queued_client_is_lost(start: Start)
     running = start(1)
     before = running.kill("worker-0")
     assert running.answer() == "worker-0"
-    eventually(lambda: running.child("worker-0")["ready"] and running.pid("worker-0") != before, what="a new worker")
+    wait_for(lambda: running.child("worker-0")["ready"] and running.pid("worker-0") != before, what="a new worker")
     assert running.child("worker-0")["deaths"] == 1
 
 
@@ -94,8 +94,8 @@ def test_the_queue_of_a_worker_that_does_not_come_back_goes_to_a_living_one(star
     assert {running.answer() for _ in range(30)} == {"worker-1"}
     assert running.child("worker-0")["queue_served_by"] == ["worker-1"]
     (tmp_path / "break-worker-0").unlink()
-    eventually(lambda: running.child("worker-0")["ready"], what="worker-0 back")
-    eventually(lambda: {running.answer() for _ in range(10)} == {"worker-0", "worker-1"}, what="both workers answering")
+    wait_for(lambda: running.child("worker-0")["ready"], what="worker-0 back")
+    wait_for(lambda: {running.answer() for _ in range(10)} == {"worker-0", "worker-1"}, what="both workers answering")
 
 
 def test_five_deaths_in_a_minute_are_noted(start: Start, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_five_deaths_in_a_minute_are_noted(start: Start, tmp_path: Path) -> None
     (tmp_path / "break-worker-1").touch()
     running.kill("worker-1")
     status = tmp_path / "run" / "supervisor.json"
-    eventually(lambda: json.loads(status.read_text())["flapping"] == ["worker-1"], what="a note that worker-1 flaps")
+    wait_for(lambda: json.loads(status.read_text())["flapping"] == ["worker-1"], what="a note that worker-1 flaps")
 
 
 def test_a_stop_goes_in_order_and_is_clean(start: Start) -> None:
@@ -128,7 +128,7 @@ def test_a_second_interrupt_stops_now(start: Start, tmp_path: Path) -> None:
         (tmp_path / f"deaf-{name}").touch()
     running = start(1)
     running.process.send_signal(signal.SIGINT)
-    eventually(running.words, what="the first word of the stop")
+    wait_for(running.words, what="the first word of the stop")
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(timeout=5) == 130
 
@@ -137,12 +137,12 @@ def test_children_of_a_killed_supervisor_end_by_themselves(start: Start) -> None
     running = start(2)
     running.process.kill()
     running.process.wait(timeout=20)
-    eventually(lambda: len(running.words()) == 4, what="four children that saw the end of the control socket")
+    wait_for(lambda: len(running.words()) == 4, what="four children that saw the end of the control socket")
     assert {word.split()[1] for word in running.words()} == {"EOF"}
 
 
 def test_a_hangup_asks_courier_and_controller_to_reload(start: Start) -> None:
     running = start(1)
     running.process.send_signal(signal.SIGHUP)
-    eventually(lambda: len(running.words()) >= 2, what="two words")
+    wait_for(lambda: len(running.words()) >= 2, what="two words")
     assert sorted(running.words()) == ["controller reload", "courier reload"]
