@@ -1,11 +1,11 @@
 """What folding needs to know of the plan: which segment belongs to which rollout, and what a route records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 
-from canary.ports import PlanInForce
+from canary.ports import Published
 from canary.rollout.state import RolloutState
 from canary.split.spec import RouteSpec
 from canary.stats.scoring import Scoring
@@ -45,15 +45,15 @@ class Known(msgspec.Struct, frozen=True):
 UNKNOWN_ROUTE: Final = RouteFacts()
 
 
-def learn(known: Known, plan: PlanInForce) -> Known:
-    """What is known after a reading of the plan."""
+def learn(known: Known, published: Published | None, states: Iterable[RolloutState], *, revision: int) -> Known:
+    """What is known after a reading of the plan; its routes are those of the last file, its segments grow."""
     routes, hashes, segments = dict(known.routes), dict(known.hashes), dict(known.segments)
-    for route in plan.published.config.routes if plan.published else ():
+    for route in published.config.routes if published else ():
         routes[route.name] = _route_facts(route)
         hashes.update({(route.name, version.name): version.hash for version in route.versions})
-    for state in plan.rollouts:
+    for state in states:
         segments.update(_segment_facts(state))
-    return Known(revision=plan.plan_revision, routes=routes, hashes=hashes, segments=segments)
+    return Known(revision=revision, routes=routes, hashes=hashes, segments=segments)
 
 
 def _route_facts(route: RouteSpec) -> RouteFacts:
