@@ -1,7 +1,7 @@
 """One pool of connections to Postgres, and what its errors mean here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Self
 
@@ -91,7 +91,7 @@ class Database:
             cursor = await connection.execute(sql.SQL(statement), parameters)
             return await cursor.fetchall() if cursor.description else []
 
-    async def hear(self, channel: str = PLAN_CHANNEL) -> AsyncIterator[str]:
+    async def hear(self, channel: str = PLAN_CHANNEL) -> AsyncGenerator[str, None]:
         """Payloads of NOTIFY on a connection of its own; raises StoreAway when that breaks.
 
         The first item is empty and says that listening has begun: what is read after it misses nothing.
