@@ -1,0 +1,15 @@
+"""The books that decisions and orders are written in."""
+
+from dataclasses import dataclass
+
+from canary.ports import Clock, CounterBook, PlanBook, RolloutBook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Postgres in production, the in-memory twin in tests; `clock` dates what people order."""
+
+    rollouts: RolloutBook
+    counters: CounterBook
+    plans: PlanBook
+    clock: Clock

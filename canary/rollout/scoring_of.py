@@ -1,0 +1,38 @@
+"""A plan's margins and a route's deadlines as the statistics ask for them."""
+
+from canary.rollout.plan import MarginSpec, Plan
+from canary.rollout.state import RolloutState
+from canary.stats.spec import ErrorMargin, LatencyMargin, ScoringSpec, stage_factors
+
+
+def scoring_spec(state: RolloutState) -> ScoringSpec:
+    """What is asked of the statistics for this rollout; frozen with the profile when it starts."""
+    plan = state.plan
+    return ScoringSpec(
+        answer_timeout_s=state.answer_timeout_s,
+        connect_timeout_s=state.connect_timeout_s,
+        error=_error(plan.margins.error),
+        latency=_latency(plan),
+        alpha_rollback=plan.alpha_rollback,
+        alpha_promote=plan.alpha_promote,
+        stage_factors=stage_factors([stage.weight_bp for stage in plan.stages]),
+        shadow_lane_weight=plan.shadow_lane_weight if plan.has_shadow else 0.0,
+        min_candidate_events=plan.min_candidate_events,
+    )
+
+
+def _error(margin: MarginSpec) -> ErrorMargin:
+    return ErrorMargin(
+        rollback_rho=margin.rollback_rho,
+        rollback_delta=margin.rollback_delta,
+        promote_rho=margin.promote_rho,
+        promote_delta=margin.promote_delta,
+    )
+
+
+def _latency(plan: Plan) -> tuple[LatencyMargin, ...]:
+    margins = ((0.5, plan.margins.p50), (0.95, plan.margins.p95), (0.99, plan.margins.p99))
+    return tuple(
+        LatencyMargin(quantile=quantile, rollback_d=margin.rollback_d, promote_d=margin.promote_d)
+        for quantile, margin in margins
+    )
