@@ -8,11 +8,12 @@ import msgspec
 from aiohttp import web
 
 from canary.api.problems import Mistakes
-from canary.api.services import NewRollout, PairQuery
+from canary.api.services import PairQuery
+from canary.control.enact import Wish
 from canary.terms import Frozen
 
 _TEXT_LIMIT: Final = 2_000
-_WORDS: Final = {str: "a text", int: "a whole number"}
+_WORDS: Final = {str: "a text", int: "a whole number", bool: "true or false"}
 _ONLY: Final = ("", "worse", "better", "failed", "differs")
 
 
@@ -21,24 +22,25 @@ class AskedOrder(Frozen, frozen=True, kw_only=True):
 
     reason: str
     expected_revision: int | None = None
+    full: bool = False  # promote at once, past the stages that are left
 
 
-async def new_rollout(request: web.Request) -> NewRollout:
+async def new_rollout(request: web.Request) -> Wish:
     """The body of POST /api/v1/rollouts; raises Mistakes."""
     fields = await _body(request)
-    mistakes = _check(fields, {"route": str, "candidate": str}, {"plan": str, "reason": str, "retry_of": str})
+    mistakes = _check(fields, {"route": str, "candidate": str}, {"plan": str, "reason": str, "retry": bool})
     if mistakes:
         raise Mistakes(mistakes, hint='for example {"route": "chat", "candidate": "v2", "reason": "cheaper model"}')
-    return NewRollout(**fields)
+    return Wish(**_given(fields))
 
 
 async def an_order(request: web.Request) -> AskedOrder:
     """The body of an order: a reason that a person typed, and the revision that the person saw."""
     fields = await _body(request)
-    mistakes = _check(fields, {"reason": str}, {"expected_revision": int})
+    mistakes = _check(fields, {"reason": str}, {"expected_revision": int, "full": bool})
     if mistakes:
         raise Mistakes(mistakes, hint='for example {"reason": "numbers look right", "expected_revision": 7}')
-    return AskedOrder(**fields)
+    return AskedOrder(**_given(fields))
 
 
 def pair_query(request: web.Request) -> PairQuery:
@@ -88,13 +90,17 @@ def _check(fields: Mapping[str, Any], needed: dict[str, type], optional: dict[st
     mistakes += [f"`{name}` is missing" for name in needed if fields.get(name) in {None, ""}]
     for name, kind in known.items():
         value = fields.get(name)
-        if value is None or value == "":
+        if value is None or value == "":  # as if it were not there
             continue
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
             mistakes.append(f"`{name}` is {_WORDS[kind]}, not {msgspec.json.encode(value).decode()[:80]}")
         elif isinstance(value, str) and len(value) > _TEXT_LIMIT:
             mistakes.append(f"`{name}` is longer than {_TEXT_LIMIT} characters")
     return mistakes
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _unknown(name: str, known: Mapping[str, Any] | set[str], what: str) -> str:

@@ -6,7 +6,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from canary.api import asked, views
+from canary.api.problems import Mistakes
 from canary.api.services import Services
+from canary.control.enact import create_rollout, order, promote_to_full
 from canary.errors import NotFound
 from canary.telemetry.guard import guarded
 from canary.telemetry.metrics import CONTENT_TYPE, E_VALUE, ROLLOUT, WEIGHT, exposition
@@ -98,8 +100,8 @@ async def _rollouts(request: web.Request) -> web.Response:
 
 
 async def _create(request: web.Request) -> web.Response:
-    new = await asked.new_rollout(request)
-    state = await request.app[SERVICES].use().orders.create(new, actor=actor_of(request))
+    wish = await asked.new_rollout(request)
+    state = await create_rollout(request.app[SERVICES].use().control, wish, actor=actor_of(request))
     return web.json_response(views.rollout(state), status=201, headers={"Location": f"/api/v1/rollouts/{state.id}"})
 
 
@@ -119,18 +121,15 @@ async def _decisions(request: web.Request) -> web.Response:
 
 def _order(action: Action) -> _Handler:
     async def give(request: web.Request) -> web.StreamResponse:
-        order = await asked.an_order(request)
-        state = (
-            await request.app[SERVICES]
-            .use()
-            .orders.give(
-                request.match_info["id"],
-                action,
-                actor=actor_of(request),
-                reason=order.reason,
-                expected_revision=order.expected_revision,
-            )
-        )
+        said = await asked.an_order(request)
+        if said.full and action is not Action.PROMOTE:
+            raise Mistakes(["`full` belongs to promote alone"])
+        books, rollout = request.app[SERVICES].use().control, request.match_info["id"]
+        who = {"actor": actor_of(request), "reason": said.reason}
+        if said.full:
+            state = await promote_to_full(books, rollout, **who, expected_revision=said.expected_revision)
+        else:
+            state = await order(books, rollout, action, **who, expected_revision=said.expected_revision)
         return web.json_response(views.rollout(state))
 
     return give

@@ -1,24 +1,15 @@
-"""What the admin port works on: books to read, orders to give, a file to read again."""
+"""What the admin port works on: books to read and to give orders by, a file to read again."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from canary.control.books import Books as ControlBooks
 from canary.errors import StoreAway
 from canary.ports import PlanBook, RolloutBook
 from canary.rollout.state import RolloutState
 from canary.stats.evidence import Evidence
-from canary.terms import Action, Frozen
-
-
-class NewRollout(Frozen, frozen=True, kw_only=True):
-    """What a person says to begin a rollout; an empty plan means the only one that the configuration has."""
-
-    route: str
-    candidate: str
-    plan: str = ""
-    reason: str = ""
-    retry_of: str = ""
+from canary.terms import Frozen
 
 
 class Reloaded(Frozen, frozen=True, kw_only=True):
@@ -28,20 +19,6 @@ class Reloaded(Frozen, frozen=True, kw_only=True):
     changed: bool
     differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # settings that wait for a restart; what is in charge although the file says otherwise
-
-
-class Orders(Protocol):
-    """The one door to the state."""
-
-    async def create(self, new: NewRollout, *, actor: str) -> RolloutState:
-        """Begins a rollout; raises Conflict, NotFound or Refused."""
-        ...
-
-    async def give(
-        self, rollout: str, action: Action, *, actor: str, reason: str, expected_revision: int | None
-    ) -> RolloutState:
-        """Moves a rollout; raises NotFound, StaleRevision, IllegalTransition or Refused."""
-        ...
 
 
 class PairQuery(Frozen, frozen=True, kw_only=True):
@@ -70,11 +47,19 @@ class PairShelf(Protocol):
 class Books:
     """Everything that needs Postgres."""
 
-    rollouts: RolloutBook
-    plans: PlanBook
+    control: ControlBooks
     pairs: PairShelf
-    orders: Orders
     evidence: Callable[[RolloutState], Awaitable[Evidence | None]]  # as of now; None before the scoring is frozen
+
+    @property
+    def rollouts(self) -> RolloutBook:
+        """Rollouts and their decisions."""
+        return self.control.rollouts
+
+    @property
+    def plans(self) -> PlanBook:
+        """What is published and in force."""
+        return self.control.plans
 
 
 @dataclass(slots=True, kw_only=True)

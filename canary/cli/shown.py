@@ -1,0 +1,91 @@
+"""How values are printed: JSON for programs, tables and sentences for people."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+ROLLED_BACK: Final = 3
+UNDECIDED: Final = 4
+_GOOD: Final = frozenset({"done", "watching"})
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json`: for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def print_json(value: Any) -> None:
+    """Indented, in the order given."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """A plain table as wide as its content; one sentence where there are no rows."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not cells:
+        click.echo(empty)
+        return
+    widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(columns)]
+    click.echo("  ".join(name.upper().ljust(width) for name, width in zip(columns, widths, strict=True)).rstrip())
+    for row in cells:
+        click.echo("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+def exit_code(rollout: dict[str, Any]) -> int:
+    """0 promoted, 3 rolled back, 4 anything that is not decided."""
+    if rollout["phase"] in _GOOD:
+        return 0
+    return ROLLED_BACK if rollout["phase"] == "rolled_back" else UNDECIDED
+
+
+def percent(basis_points: int) -> str:
+    """100 -> `1%`."""
+    return f"{basis_points / 100:g}%"
+
+
+def stands(rollout: dict[str, Any]) -> str:
+    """Where a rollout stands, in a few words."""
+    words = str(rollout["phase"]).replace("_", " ")
+    if rollout["phase"] == "shadowing":
+        words += f" {percent(rollout['shadow_bp'])}"
+    elif rollout["phase"] == "canarying":
+        words += f" {percent(rollout['weight_bp'])} (stage {rollout['stage'] + 1} of {len(rollout['stages'])})"
+    elif rollout["phase"] == "watching":
+        words += f" (holdback {percent(10_000 - rollout['weight_bp'])})"
+    return words + (", paused" if rollout.get("paused") else "")
+
+
+def ago(text: str) -> str:
+    """`3 min ago` of an ISO instant."""
+    at = datetime.fromisoformat(text)
+    seconds = (datetime.now(tz=UTC) - at).total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def metric_line(metric: dict[str, Any]) -> str:
+    """One metric's evidence in one line: rates per arm, pairs, evidence against what is needed."""
+    words = [f"{metric['metric']:<14}"]
+    if metric.get("abstains"):
+        return f"{words[0]} says nothing: {metric['abstains']}"
+    for arm in ("candidate", "stable"):
+        n, bad = metric[f"n_{arm}"], metric[f"bad_{arm}"]
+        words.append(f"{arm} {bad}/{n}" + (f" ({bad / n:.1%})" if n else ""))
+    if metric.get("pairs"):
+        words.append(f"pairs {metric['pairs']}: {metric.get('pairs_worse', 0)} worse, {metric.get('pairs_better', 0)} better")
+    for side in ("rollback", "promote"):
+        log_e, need = metric.get(f"log_e_{side}"), metric.get(f"need_{side}")
+        if log_e is not None and need is not None:
+            words.append(f"{side} {log_e:+.2f} of {need:.2f}")
+    return "  ".join(words)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    return str(value)

@@ -1,0 +1,104 @@
+"""`canary rollout watch`: follows one rollout until it is decided."""
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from canary.cli import shown
+from canary.cli.client import Admin, path_of
+from canary.errors import CanaryError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_EVERY_S: Final = 0.5
+_FORGIVEN_S: Final = 10.0
+_DECIDED: Final = frozenset({"watching", "done", "rolled_back", "cancelled"})
+
+
+def follow(admin: Admin, rollout: str, *, timeout_s: float | None, as_json: bool) -> int:
+    """Exit code 0 promoted, 3 rolled back, 4 undecided (cancelled, or out of time)."""
+    if as_json or not sys.stdout.isatty():
+        return _follow(admin, rollout, timeout_s, _Lines(as_json))
+    from rich.live import Live
+
+    with Live(auto_refresh=False, transient=False) as live:
+        return _follow(admin, rollout, timeout_s, lambda found: live.update(_view(found), refresh=True))
+
+
+class _Lines:
+    """One line a change."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._said: Any = None
+
+    def __call__(self, found: dict[str, Any]) -> None:
+        """Prints what is new; the evidence's numbers alone are no change."""
+        news = (found["revision"], shown.stands(found), found.get("waiting"), found.get("because"))
+        if news == self._said:
+            return
+        self._said = news
+        if self._as_json:
+            click.echo(json.dumps(found, ensure_ascii=False))
+            return
+        waiting = f" (waiting: {found['waiting']})" if found.get("waiting") else ""
+        click.echo(f"{time.strftime('%H:%M:%S')}  {shown.stands(found)}: {found.get('because') or 'created'}{waiting}")
+
+
+def _follow(admin: Admin, rollout: str, timeout_s: float | None, show: Any) -> int:
+    begin = heard = time.monotonic()
+    found: dict[str, Any] | None = None
+    while True:
+        try:
+            found = admin.get(path_of(rollout))
+            heard = time.monotonic()
+            show(found)
+        except CanaryError:
+            if found is None or time.monotonic() - heard > _FORGIVEN_S:
+                raise  # a restart of the controller takes a moment; more than that is news
+        if found is not None and found["phase"] in _DECIDED:
+            return shown.exit_code(found)
+        if timeout_s is not None and time.monotonic() - begin >= timeout_s:
+            return shown.UNDECIDED
+        time.sleep(_EVERY_S)
+
+
+def _view(found: dict[str, Any]) -> "RenderableType":
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    head = Text.assemble(
+        (f"{found['route']}  ", "bold"), f"{found['stable']} → {found['candidate']}  ", (shown.stands(found), _colour(found))
+    )
+    lines = [head, Text(str(found.get("because") or "created"))]
+    if found.get("waiting"):
+        lines.append(Text(f"waiting: {found['waiting']}", style="yellow"))
+    table = Table(box=None, pad_edge=False)
+    for name in ("metric", "candidate", "stable", "pairs worse/better", "rollback", "promote"):
+        table.add_column(name)
+    for metric in (found.get("evidence") or {}).get("metrics", ()):
+        table.add_row(*_cells(metric))
+    return Group(*lines, table) if table.rows else Group(*lines, Text("no evidence yet", style="dim"))
+
+
+def _colour(found: dict[str, Any]) -> str:
+    return {"rolled_back": "bold red", "done": "bold green", "watching": "bold green"}.get(found["phase"], "bold cyan")
+
+
+def _cells(metric: dict[str, Any]) -> list[str]:
+    cells = [metric["metric"]]
+    if metric.get("abstains"):
+        return [*cells, f"says nothing: {metric['abstains']}", "", "", "", ""]
+    for arm in ("candidate", "stable"):
+        n, bad = metric[f"n_{arm}"], metric[f"bad_{arm}"]
+        cells.append(f"{bad}/{n}" + (f" {bad / n:.1%}" if n else ""))
+    cells.append(f"{metric.get('pairs_worse', 0)}/{metric.get('pairs_better', 0)} of {metric.get('pairs', 0)}")
+    for side in ("rollback", "promote"):
+        log_e, need = metric.get(f"log_e_{side}"), metric.get(f"need_{side}")
+        cells.append("" if log_e is None or need is None else f"{log_e:+.2f} of {need:.2f}")
+    return cells
