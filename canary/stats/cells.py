@@ -44,12 +44,15 @@ def pack(*, metric: int, stratum: int, arm: int, second: int, bin_index: int) ->
 
 def to_bytes(cells: dict[int, int]) -> bytes:
     """Cells as bytes, the same for equal cells on every machine: sorted, zeros left out, keys as differences, deflated."""
-    keys = np.array(sorted(key for key, count in cells.items() if count), dtype=np.int64)
-    counts = [cells[key] for key in keys.tolist()]
-    if counts and not 0 < min(counts) <= max(counts) <= _LARGEST_COUNT:
-        raise ValueError(f"counts must lie in 1..{_LARGEST_COUNT}, found {min(counts)} to {max(counts)}")
+    keys = np.fromiter(cells.keys(), dtype=np.int64, count=len(cells))
+    counts = np.fromiter(cells.values(), dtype=np.int64, count=len(cells))
+    order = np.argsort(keys)
+    order = order[counts[order] != 0]
+    keys, counts = keys[order], counts[order]
+    if len(counts) and not 0 < counts.min() <= counts.max() <= _LARGEST_COUNT:
+        raise ValueError(f"counts must lie in 1..{_LARGEST_COUNT}, found {counts.min()} to {counts.max()}")
     steps = np.diff(keys, prepend=0).astype(_KEYS)
-    return bytes([FORMAT]) + zlib.compress(steps.tobytes() + np.array(counts, dtype=_COUNTS).tobytes(), 1)
+    return bytes([FORMAT]) + zlib.compress(steps.tobytes() + counts.astype(_COUNTS).tobytes(), 1)
 
 
 def arrays_of(cells: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -1,0 +1,160 @@
+"""Bets: how much each contrast stakes on each alternative, and what a count of each of its cells is then worth.
+
+Source of the form: with the coin P(candidate | past) = w, the score
+
+    h = (1 - w) * (y - c) for the candidate, h = -w * (rho * y + delta - c) for stable
+
+has mean w (1 - w) (mu_C - rho * mu_S - delta), so 1 + lambda * h (rollback) and 1 - lambda * h (promote) have mean at most 1
+under their nulls, whatever the baseline does. For a pair, h = yC - rho * yS - delta. Scores are 0 or 1: h has four values.
+"""
+
+import math
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from canary.stats.contrast import Contrast, Scoring
+from canary.stats.tables import CELLS, Vector
+from canary.terms import BUCKETS
+
+CLIP: Final = 0.98
+"""Of the largest bet: a factor of exactly 0 would end a component for ever."""
+
+LADDER: Final = 10
+"""Bets of .98 * lmax * 2^-k that need no profile."""
+
+PAIR_RATIOS: Final = (1.3, 1.8, 3.0, 6.0, 20.0, 100.0)
+"""How many times likelier a discordant pair speaks against the candidate, where the null says: even."""
+
+_BISECTIONS: Final = 60
+_NO_BET: Final = 1e-6
+
+
+def scores(contrast: Contrast, weight: float) -> Vector:
+    """What each of the four cells stakes on: h on the rollback side, -h on the promote side."""
+    rho, delta, center = contrast.rho, contrast.delta, contrast.center
+    if contrast.pairs:
+        h = np.array([1 - rho - delta, 1 - delta, -rho - delta, -delta])
+    else:
+        h = np.array(
+            [
+                (1 - weight) * (1 - center),
+                -(1 - weight) * center,
+                -weight * (rho + delta - center),
+                -weight * (delta - center),
+            ]
+        )
+    return -h if contrast.promote else h
+
+
+def largest_bet(score: Vector) -> float:
+    """Where the worst cell's factor would reach 0."""
+    worst = float(-score.min())
+    return 1 / worst if worst > 0 else 1.0  # no cell can lose: any bet is one
+
+
+def bets(contrast: Contrast, weight: float) -> Vector:
+    """One bet for each alternative, strictly inside [0, lmax)."""
+    score = scores(contrast, weight)
+    largest = CLIP * largest_bet(score)
+    ladder: Vector = largest * 0.5 ** np.arange(LADDER, dtype=np.float64)
+    if contrast.pairs:
+        if contrast.rho == 1 and contrast.delta == 0:
+            ratios: Vector = np.array(PAIR_RATIOS)
+            return np.asarray(
+                (ratios - 1) / (ratios + 1)
+            )  # 1 + lambda = 2 theta, 1 - lambda = 2 (1 - theta), theta = r / (1 + r)
+        return ladder
+    if not contrast.effects:
+        return ladder
+    kelly = _kelly(score, _chances(contrast, weight), largest)
+    # A tiny profile can leave an alternative that the null already explains: its best bet is none. It gets one of the
+    # ladder's instead, spread over the scales by its place, so that it has some power and segments stay comparable.
+    spread = ladder[(1 + 3 * np.arange(len(kelly))) % LADDER]
+    return np.where(kelly > _NO_BET * largest, kelly, spread)
+
+
+def _chances(contrast: Contrast, weight: float) -> Vector:
+    """Probability of each cell under each alternative, [alternatives, 4]."""
+    candidate = np.array(contrast.effects)
+    stable = np.full_like(candidate, contrast.center)
+    return np.stack([weight * candidate, weight * (1 - candidate), (1 - weight) * stable, (1 - weight) * (1 - stable)], axis=1)
+
+
+def _kelly(score: Vector, chances: Vector, largest: float) -> Vector:
+    """The bet of the fastest expected growth under each alternative, by bisection of the derivative."""
+
+    def slope(bet: Vector) -> Vector:
+        return np.asarray((chances * score / (1 + bet[:, None] * score)).sum(axis=1))
+
+    low, high = np.zeros(len(chances)), np.full(len(chances), largest)
+    rising_to_the_end = slope(high) >= 0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        rising = slope(middle) > 0
+        low, high = np.where(rising, middle, low), np.where(rising, high, middle)
+    return np.where(rising_to_the_end, largest, low)
+
+
+def log_factors(contrast: Contrast, weight: float) -> Vector:
+    """Natural log of each cell's factor for each bet, [bets, 4]."""
+    return np.log1p(bets(contrast, weight)[:, None] * scores(contrast, weight))
+
+
+class Family:
+    """The factors of all contrasts of a scoring, padded to one shape: rows of bets that do not exist have prior 0."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        self.scoring = scoring
+        sizes = [len(bets(contrast, 0.5)) for contrast in scoring.contrasts]
+        self.shape = (len(sizes), max(sizes, default=1), CELLS)
+        self.log_prior = np.full(self.shape[:2], -math.inf)
+        for index, size in enumerate(sizes):
+            self.log_prior[index, :size] = -math.log(size)
+
+    def factors(self, weight_bp: int) -> Vector:
+        """Log factors of one segment, [contrasts, bets, 4]; 0 where there is no coin to bet on."""
+        factors = np.zeros(self.shape)
+        for index, contrast in enumerate(self.scoring.contrasts):
+            if contrast.pairs or 0 < weight_bp < BUCKETS:
+                rows = log_factors(contrast, weight_bp / BUCKETS)
+                factors[index, : len(rows)] = rows
+        return factors
+
+
+@lru_cache(maxsize=64)
+def family_of(scoring: Scoring) -> Family:
+    """The family of a scoring, built once."""
+    return Family(scoring)
+
+
+@lru_cache(maxsize=512)
+def factors_of(scoring: Scoring, weight_bp: int) -> Vector:
+    """The factors of one segment's weight, built once."""
+    return family_of(scoring).factors(weight_bp)
+
+
+def mixed(log_prior: Vector, log_e: Vector) -> Vector:
+    """Log of the mixture over the last axis: logsumexp of prior and component, in their fixed order."""
+    terms = log_prior + log_e
+    top = terms.max(axis=-1, keepdims=True)
+    return np.asarray(top[..., 0] + np.log(np.exp(terms - top).sum(axis=-1)))
+
+
+def rare_log_e(counts: tuple[tuple[float, int, int], ...], *, rho: float, ratios: tuple[float, ...]) -> float:
+    """Closed form for rare events with c = 0 and delta = 0: which arm did each error come from?
+
+    `counts` holds (weight, candidate errors, stable errors) of each segment. Equal to the mixture of linear bets
+    (r - 1) / (w rho r + 1 - w); kept as an independent check of them.
+    """
+    terms = []
+    for ratio in ratios:
+        log_e = -math.log(len(ratios))
+        for weight, candidate, stable in counts:
+            null = weight * rho / (weight * rho + 1 - weight)
+            theta = weight * rho * ratio / (weight * rho * ratio + 1 - weight)
+            log_e += candidate * math.log(theta / null) + stable * math.log((1 - theta) / (1 - null))
+        terms.append(log_e)
+    top = max(terms)
+    return top + math.log(sum(math.exp(term - top) for term in terms))
