@@ -17,10 +17,8 @@ class Freshness:
         first = not self._ticks
         for horizon in horizons:
             before = self._ticks.get(horizon.journal)
-            if before is None:
-                grew = not first  # a journal that appears is news, unless all do
-            else:
-                grew = horizon.tick_at_us > before
+            # A journal that appears is news, unless all of them do.
+            grew = not first if before is None else horizon.tick_at_us > before
             self._ticks[horizon.journal] = max(horizon.tick_at_us, before or 0)
             if grew:
                 self._grew_s = at_s

@@ -16,12 +16,25 @@ NAMES: Final = {
     "p99": "p99 latency",
 }
 
+COUNTED: Final = {
+    "latency": "slow answers",
+    "p50": "answers over the p50 limit",
+    "p95": "answers over the p95 limit",
+    "p99": "answers over the p99 limit",
+}
+"""What the numbers of a metric count, where that is not its name."""
+
 _LARGEST_IN_FULL: Final = math.log(1e9)
 
 
 def name_of(metric: str) -> str:
     """A metric's name for people."""
     return NAMES.get(metric, metric.replace("_", " "))
+
+
+def counted(metric: str) -> str:
+    """What a metric's numbers count, for people."""
+    return COUNTED.get(metric) or name_of(metric)
 
 
 def share(part: int, whole: int) -> str:
@@ -61,18 +74,16 @@ def span(seconds: float) -> str:
 
 def comparison(metric: MetricEvidence) -> str:
     """Both arms' numbers: `errors 14.8 % on candidate against 0.5 % on stable (37/250 against 5/1,010)`."""
-    parts = []
-    if metric.n_candidate or metric.n_stable:
-        parts.append(
-            f"{share(metric.bad_candidate, metric.n_candidate)} on candidate against"
-            f" {share(metric.bad_stable, metric.n_stable)} on stable"
-            f" ({metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,})"
-        )
-    if metric.pairs:
-        parts.append(
-            f"candidate worse in {metric.pairs_worse:,} of {metric.pairs:,} pairs and better in {metric.pairs_better:,}"
-        )
-    return f"{name_of(metric.metric)} " + (", ".join(parts) or "with nothing counted yet")
+    name = counted(metric.metric)
+    pairs = f"candidate worse in {metric.pairs_worse:,} of {metric.pairs:,} pairs and better in {metric.pairs_better:,}"
+    if not metric.n_candidate and not metric.n_stable:
+        return f"{name}: {pairs}" if metric.pairs else f"{name}: nothing counted yet"
+    arms = (
+        f"{name} {share(metric.bad_candidate, metric.n_candidate)} on candidate against"
+        f" {share(metric.bad_stable, metric.n_stable)} on stable"
+        f" ({metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,})"
+    )
+    return f"{arms}, {pairs}" if metric.pairs else arms
 
 
 def _plain(value: float) -> str:

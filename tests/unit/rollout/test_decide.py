@@ -39,7 +39,7 @@ def test_a_breach_in_the_shadow_speaks_of_pairs() -> None:
     row = breached("error_timeout", n_candidate=0, n_stable=0, pairs=118, pairs_worse=23, pairs_better=1)
     decision = look(a_state(Phase.SHADOWING), an_evidence(row))
     assert decision.because == (
-        "rolled back in the shadow: errors and timeouts candidate worse in 23 of 118 pairs and better in 1,"
+        "rolled back in the shadow: errors and timeouts: candidate worse in 23 of 118 pairs and better in 1,"
         " evidence e=3,210 over the needed 478"
     )
 

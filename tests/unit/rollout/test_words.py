@@ -51,7 +51,12 @@ def test_weights_below_a_percent() -> None:
 
 
 def test_a_metric_without_counts_says_so() -> None:
-    assert words.comparison(a_metric("p95", n_candidate=0, n_stable=0)) == "p95 latency with nothing counted yet"
+    assert words.comparison(a_metric("error", n_candidate=0, n_stable=0)) == "errors: nothing counted yet"
+
+
+def test_latency_counts_slow_answers() -> None:
+    text = "slow answers 0.8 % on candidate against 0.5 % on stable (2/250 against 5/1,000)"
+    assert words.comparison(a_metric("latency")) == text
 
 
 def test_an_unknown_metric_reads_as_words() -> None:

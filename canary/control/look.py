@@ -1,0 +1,95 @@
+"""What is known of a rollout now: its counters weighed, or its profile as it grows. Reads only, so anyone may look."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from canary.control.freshness import Freshness, Growth
+from canary.ports import CounterBook
+from canary.rollout.state import RolloutState
+from canary.stats.counts import Ledger
+from canary.stats.evidence import Evidence
+from canary.stats.profile import Profile
+from canary.stats.weigh import STICKY, SegmentWeight, silent, weigh
+from canary.terms import Frozen, Phase
+
+PROFILE_HOURS: Final = 24
+
+
+class Seen(Frozen, frozen=True, kw_only=True):
+    """What one look found."""
+
+    evidence: Evidence | None = None  # None before there is traffic to count
+    totals: Mapping[str, int] = {}  # the settled counts that the evidence was made of
+    profile: Profile | None = None  # of a pending rollout
+    profile_n: int = 0
+    profile_per_s: float | None = None
+
+
+class Looks:
+    """Keeps each rollout's counters in memory, so that a look reads only what grew since the one before."""
+
+    def __init__(self, counters: CounterBook, *, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._counters = counters
+        self._elapsed = elapsed
+        self._open: dict[str, _Reading] = {}
+        self._growth: dict[str, Growth] = {}
+
+    async def look(self, state: RolloutState) -> Seen:
+        """The rollout's evidence and what it was made of, or its profile while it is pending."""
+        if state.phase is Phase.PENDING:
+            return await self._profile(state)
+        reading = self._open.setdefault(state.id, _Reading())
+        return await reading.read(state, self._counters, self._elapsed)
+
+    async def evidence(self, state: RolloutState) -> Evidence | None:
+        """The evidence alone; None while the rollout is pending."""
+        return (await self.look(state)).evidence
+
+    def forget_all_but(self, rollouts: set[str]) -> None:
+        """Drops the counters of every other rollout."""
+        self._open = {rollout: reading for rollout, reading in self._open.items() if rollout in rollouts}
+        self._growth = {rollout: growth for rollout, growth in self._growth.items() if rollout in rollouts}
+
+    async def _profile(self, state: RolloutState) -> Seen:
+        profile = await self._counters.profile(state.route, state.stable_hash, hours=PROFILE_HOURS)
+        growth = self._growth.setdefault(state.id, Growth())
+        return Seen(profile=profile, profile_n=profile.n, profile_per_s=growth.per_s(profile.n, self._elapsed()))
+
+
+class _Reading:
+    """One rollout's counters, read on from where the last look ended."""
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+        self._newest = 0
+        self._freshness = Freshness()
+
+    async def read(self, state: RolloutState, counters: CounterBook, elapsed: Callable[[], float]) -> Seen:
+        # Horizons first: one that is newer than the rows beside it would settle starts whose ends were not read yet.
+        horizons = list(await counters.horizons(state.id))
+        rows, newest = await counters.read(state.id, since=self._newest)
+        age_s = self._freshness.heard(horizons, elapsed())
+        if state.scoring is None:
+            self._newest = newest
+            return Seen(evidence=silent(STICKY if state.sticky else "no scoring", newest_tick_age_s=age_s))
+        self._ledger.add(rows)
+        self._newest = newest
+        totals = self._ledger.settled(horizons, state.scoring)
+        evidence = weigh(
+            totals,
+            state.scoring,
+            segments_of(state),
+            stage=state.stage if state.stage is not None else -1,
+            newest_tick_age_s=age_s,
+            sticky=state.sticky,
+        )
+        return Seen(evidence=evidence, totals=totals.flat(state.scoring))
+
+
+def segments_of(state: RolloutState) -> list[SegmentWeight]:
+    """The rollout's segments as the statistics know them."""
+    return [
+        SegmentWeight(id=segment.id, stage=segment.stage, weight_bp=segment.weight_bp, scored=segment.scored)
+        for segment in state.segments
+    ]

@@ -1,0 +1,139 @@
+"""The story of a tick: while it leads, a controller looks at every active rollout, decides and enacts."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from canary.control.books import Books
+from canary.control.enact import enact
+from canary.control.leader import Leader
+from canary.control.look import Looks, Seen
+from canary.control.notes import Notebook
+from canary.control.record import CONTROLLER, Basis, Mandate, row_of
+from canary.errors import Deposed, StaleRevision, StoreAway
+from canary.ports import Fence, SidecarAck
+from canary.rollout.apply import acknowledged, apply
+from canary.rollout.decide import decide
+from canary.rollout.scoring_of import scoring_spec
+from canary.rollout.state import Decision, RolloutState
+from canary.stats.freezing import freeze
+from canary.stats.scoring import Scoring
+from canary.telemetry.guard import guarded
+from canary.telemetry.metrics import DECISIONS, LEADING, TICK_SECONDS
+from canary.terms import Action, Phase
+
+ACKS_WITHIN_S: Final = 10.0
+"""A sidecar that said nothing for so long is gone, and no stage waits for it."""
+
+ROLLOUT_DEADLINE_S: Final = 4.0
+"""Below the lease's 5 s: one rollout whose reading hangs must not cost the lease of all others."""
+
+
+class Loop:
+    """Decides for every active rollout, once a tick; what it remembers between ticks only saves reading."""
+
+    def __init__(self, books: Books, leader: Leader, *, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._books = books
+        self._leader = leader
+        self._elapsed = elapsed
+        self._looks = Looks(books.counters, elapsed=elapsed)
+        self._notebook = Notebook()
+
+    async def tick(self) -> bool:
+        """One look at everything; False where another controller leads. Raises StoreAway."""
+        leads = await self._leader.lead() is not None
+        if leads:
+            with TICK_SECONDS.time():
+                leads = await self._look_at_all()
+        LEADING.set(leads)
+        return leads
+
+    async def _look_at_all(self) -> bool:
+        acks = await self._books.plans.acks(within_s=ACKS_WITHIN_S)
+        states = await self._books.rollouts.active()
+        self._forget_all_but({state.id for state in states})
+        for state in states:
+            fence = await self._leader.lead()
+            if fence is None:
+                return False
+            stopped = await self._alone(state, acks, fence)
+            if isinstance(stopped, Deposed):
+                self._leader.deposed()
+                return False
+            if stopped is not None:
+                raise stopped
+        return True
+
+    async def _alone(self, state: RolloutState, acks: Sequence[SidecarAck], fence: Fence) -> Deposed | StoreAway | None:
+        """One rollout, so that its trouble is not the trouble of the others; returns what ends the tick."""
+        with guarded("decide"):
+            try:
+                async with asyncio.timeout(ROLLOUT_DEADLINE_S):
+                    await self._follow(state, acks, fence)
+            except StaleRevision:
+                return None  # somebody moved it while we looked: the next tick looks again
+            except (Deposed, StoreAway) as end:
+                return end
+        return None
+
+    async def _follow(self, state: RolloutState, acks: Sequence[SidecarAck], fence: Fence) -> None:
+        state = await self._acknowledge(state, acks, fence)
+        seen = await self._looks.look(state)
+        now = self._leader.now()
+        decision = decide(state, seen.evidence, now, profile_n=seen.profile_n, profile_per_s=seen.profile_per_s)
+        mandate = Mandate(actor=CONTROLLER, at=now, fence=fence)
+        if decision.action is Action.KEEP:
+            await self._note(state, seen, decision=decision, mandate=mandate)
+            return
+        scoring = _frozen(state, seen) if decision.action is Action.START else None
+        basis = Basis(evidence=seen.evidence, totals=seen.totals, scoring=scoring)
+        await enact(self._books, state, decision=decision, mandate=mandate, basis=basis)
+        self._wrote(state, decision)
+
+    async def _acknowledge(self, state: RolloutState, acks: Sequence[SidecarAck], fence: Fence) -> RolloutState:
+        after = acknowledged(state, [ack.plan_revision for ack in acks], self._leader.now())
+        if after is state:
+            return state
+        return await self._books.rollouts.save(state, after, None, fence=fence)
+
+    async def _note(self, state: RolloutState, seen: Seen, *, decision: Decision, mandate: Mandate) -> None:
+        """Writes what a KEEP says, where that is news and not each second."""
+        await self._recall(state)
+        at_s = self._elapsed()
+        if not self._notebook.is_due(state, decision, at_s):
+            return
+        after = apply(state, decision, mandate.at)
+        row = None
+        if self._notebook.is_news(state.id, decision):
+            basis = Basis(evidence=seen.evidence, totals=seen.totals)
+            row = row_of(after, decision, mandate=mandate, basis=basis)
+        await self._books.rollouts.save(state, after, row, fence=mandate.fence)
+        if row is None:
+            self._notebook.noted(state.id, at_s)
+        else:
+            self._wrote(state, decision)
+
+    async def _recall(self, state: RolloutState) -> None:
+        """A new leader reads what the one before it wrote last, so that it does not repeat it."""
+        if self._notebook.knows(state.id):
+            return
+        for row in await self._books.rollouts.decisions(state.id, limit=1):
+            self._notebook.wrote(state.id, row.decision, float("-inf"))
+
+    def _wrote(self, state: RolloutState, decision: Decision) -> None:
+        self._notebook.wrote(state.id, decision, self._elapsed())
+        if decision.action is not Action.KEEP:
+            DECISIONS.labels(decision=decision.action, reason=decision.reason).inc()
+
+    def _forget_all_but(self, rollouts: set[str]) -> None:
+        self._looks.forget_all_but(rollouts)
+        self._notebook.forget_all_but(rollouts)
+
+
+def _frozen(state: RolloutState, seen: Seen) -> Scoring | None:
+    """The scoring that a start freezes; a sticky rollout may start before there is a profile, and then counts nothing."""
+    assert state.phase is Phase.PENDING, "only a pending rollout starts"
+    if seen.profile is None or seen.profile_n < state.plan.min_profile:
+        return None
+    return freeze(seen.profile, scoring_spec(state))

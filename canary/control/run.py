@@ -1,0 +1,77 @@
+"""The controller's life: a tick each second until it is told to stop."""
+
+import asyncio
+import time
+from typing import Final
+
+import structlog
+
+from canary.control.books import Books
+from canary.control.leader import Leader
+from canary.control.loop import Loop
+from canary.errors import StoreAway
+from canary.ports import CounterBook, LeaseBook, PlanBook, RolloutBook
+from canary.telemetry.guard import guarded
+
+TICK_S: Final = 1.0
+_LEAST_PAUSE_S: Final = 0.05
+_RESIGN_S: Final = 2.0
+
+
+async def run_controller(
+    *,
+    rollouts: RolloutBook,
+    leases: LeaseBook,
+    counters: CounterBook,
+    plans: PlanBook,
+    holder: str,
+    stop: asyncio.Event,
+) -> None:
+    """Leads or waits to lead until `stop` is set, then gives the lease back. `holder` is unique among controllers.
+
+    Survives Postgres being away: it says so once and tries again each second. Time is the database's, carried on by the
+    monotonic clock, so it needs no clock of its own.
+    """
+    leader = Leader(leases, holder)
+    loop = Loop(Books(rollouts=rollouts, counters=counters, plans=plans, clock=leader), leader)
+    said = _Said(holder)
+    try:
+        while not stop.is_set():
+            began_s = time.monotonic()
+            with guarded("tick"):
+                try:
+                    said.leads(await loop.tick())
+                except StoreAway as away:
+                    said.away(away)
+            await _pause(stop, TICK_S - (time.monotonic() - began_s))
+    finally:
+        with guarded("resign"):
+            async with asyncio.timeout(_RESIGN_S):
+                await leader.resign()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(_LEAST_PAUSE_S, seconds)):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+class _Said:
+    """One line for each change, none for each second."""
+
+    def __init__(self, holder: str) -> None:
+        self._log = structlog.get_logger("canary.control").bind(holder=holder)
+        self._last = ""
+
+    def leads(self, leads: bool) -> None:
+        self._say("leading" if leads else "another controller leads")
+
+    def away(self, error: StoreAway) -> None:
+        self._say("Postgres is away: nothing is decided", error=str(error))
+
+    def _say(self, event: str, **fields: str) -> None:
+        if event != self._last:
+            self._log.info(event, **fields)
+        self._last = event
