@@ -53,7 +53,7 @@ class Tail:
         self.journal = journal
         self.finished = False
         self.tick_at_us = 0  # committed
-        self.dropped_frames = 0  # as the writer says
+        self.last_tick: Tick | None = None  # committed
         self._context = context
         self._fold: Fold | None = None
         self._offset = Offset()
@@ -199,7 +199,7 @@ class Tail:
         tally.rejected += record.rejected
         for frame in reversed(pending.read.frames):
             if type(frame) is Tick:
-                self.dropped_frames = frame.dropped_frames
+                self.last_tick = frame
                 break
 
     def _narrow(self, pending: _Pending, error: DataRefused) -> None:

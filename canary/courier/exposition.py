@@ -1,0 +1,96 @@
+"""The courier's own metrics in Prometheus' text format."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from canary.courier.tally import BUCKETS, Histogram, Tally
+
+_FIRST_BUCKET: Final = 6  # 64 us; everything faster is in it
+_LAST_BUCKET: Final = 30  # 1,074 s
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is measured when somebody asks."""
+
+    spool_bytes: int
+    lag_s: float | None  # None: no journal of a living worker
+    journals: int
+    snapshot_revision: int | None
+    dropped_frames: int
+
+
+def exposition(tally: Tally, standing: Standing) -> str:
+    """All families, ready to be served."""
+    return "".join(f"{line}\n" for line in _lines(tally, standing))
+
+
+def _lines(tally: Tally, standing: Standing) -> Iterator[str]:
+    yield from _gauge("canary_spool_bytes", "Bytes in all journals here.", standing.spool_bytes)
+    if standing.lag_s is not None:
+        yield from _gauge("canary_courier_lag_seconds", "Age of the last committed tick of a living worker.", standing.lag_s)
+    yield from _gauge("canary_journals", "Journals not yet wholly committed.", standing.journals)
+    if standing.snapshot_revision is not None:
+        yield from _gauge("canary_snapshot_revision", "Plan revision of the snapshot file.", standing.snapshot_revision)
+    totals = {
+        "canary_courier_frames_total": ("Frames committed.", tally.frames),
+        "canary_courier_commits_total": ("Transactions committed.", tally.commits),
+        "canary_rejected_frames_total": ("Frames set aside in rejected/.", tally.rejected),
+        "canary_lost_exchanges_total": ("Exchanges and pairs whose worker died.", tally.lost),
+    }
+    for name, (text, value) in totals.items():
+        yield from _family(name, "counter", text)
+        yield f"{name} {value}"
+    yield from _gauge("canary_journal_dropped_frames", "Frames dropped at a bound by living workers.", standing.dropped_frames)
+    yield from _counters(
+        "canary_shadow_dropped_total",
+        "Requests not copied to a shadow, by reason.",
+        (({"reason": str(reason)}, n) for reason, n in sorted(tally.shadow_dropped.items())),
+    )
+    yield from _counters(
+        "canary_requests_total",
+        "Answers recorded, by route, arm and class of status (0xx: no head came).",
+        (
+            ({"route": route, "arm": str(arm), "code_class": f"{klass}xx"}, n)
+            for (route, arm, klass), n in sorted(tally.requests.items())
+        ),
+    )
+    yield from _family("canary_request_duration_seconds", "histogram", "From a request's start to its answer's end.")
+    for (route, arm), histogram in sorted(tally.durations.items()):
+        yield from _histogram("canary_request_duration_seconds", {"route": route, "arm": str(arm)}, histogram)
+
+
+def _family(name: str, kind: str, text: str) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {kind}"
+
+
+def _gauge(name: str, text: str, value: float) -> Iterator[str]:
+    yield from _family(name, "gauge", text)
+    yield f"{name} {value}"
+
+
+def _counters(name: str, text: str, samples: Iterable[tuple[Mapping[str, str], int]]) -> Iterator[str]:
+    yield from _family(name, "counter", text)
+    for labels, value in samples:
+        yield f"{name}{_labels(labels)} {value}"
+
+
+def _histogram(name: str, labels: Mapping[str, str], histogram: Histogram) -> Iterator[str]:
+    counted = sum(histogram.buckets[:_FIRST_BUCKET])
+    for i in range(_FIRST_BUCKET, min(_LAST_BUCKET, BUCKETS - 1) + 1):
+        counted += histogram.buckets[i]
+        yield f"{name}_bucket{_labels({**labels, 'le': f'{2**i / 1e6:g}'})} {counted}"
+    total = sum(histogram.buckets)
+    yield f"{name}_bucket{_labels({**labels, 'le': '+Inf'})} {total}"
+    yield f"{name}_sum{_labels(labels)} {histogram.sum_us / 1e6}"
+    yield f"{name}_count{_labels(labels)} {total}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,130 @@
+"""All journals of this sidecar and the tails that carry them; from them, how its workers are."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from canary.courier.backoff import wait
+from canary.courier.exposition import Standing, exposition
+from canary.courier.tail import Context, Tail
+from canary.courier.tally import Tally
+from canary.errors import SnapshotError
+from canary.store.journal import spool_bytes
+from canary.store.snapshot import read_snapshot
+from canary.store.spool import JournalDir, journals, sweep
+
+SCAN_S: Final = 0.2
+DRAIN_S: Final = 10.0  # after the stop: to the journals' ends
+SILENT_S: Final = 10.0  # a worker writes a tick each second
+
+_log = structlog.get_logger("canary.courier")
+
+
+class _Supervised(msgspec.Struct):
+    """What matters here of run/supervisor.json."""
+
+    flapping: list[str] = []
+
+
+class Roster:
+    """Finds journals, keeps a tail for each, answers for the sidecar's health."""
+
+    def __init__(self, state_dir: Path, tally: Tally) -> None:
+        self.tally = tally
+        self._spool = state_dir / "journal"
+        self._snapshot = state_dir / "snapshot.json"
+        self._supervisor = state_dir / "run" / "supervisor.json"
+        self._tails: dict[str, Tail] = {}
+
+    async def follow(self, context: Context, stop: asyncio.Event) -> None:
+        """Carries every journal; after `stop` to their ends, for at most 10 s."""
+        running: set[asyncio.Task[None]] = set()
+        async with asyncio.TaskGroup() as group:
+            while not stop.is_set():
+                self._begin(context, group, running=running, stop=stop)
+                await wait(stop, SCAN_S)
+            self._begin(context, group, running=running, stop=stop)
+            if running:
+                _, late = await asyncio.wait(running, timeout=DRAIN_S)
+                for task in late:
+                    task.cancel()
+                if late:
+                    _log.warning(
+                        "stopped before the journals' ends; the rest is carried after the next start", journals=len(late)
+                    )
+
+    def shown(self) -> Sequence[int]:
+        """The snapshot revision that each living worker said it follows."""
+        return [tail.last_tick.snapshot_revision for tail in self._living() if tail.last_tick is not None]
+
+    def alive(self) -> str:
+        """Empty where all workers turn, otherwise what is wrong."""
+        try:
+            supervised = msgspec.json.decode(self._supervisor.read_bytes(), type=_Supervised)
+        except (OSError, msgspec.DecodeError):
+            supervised = _Supervised()
+        if supervised.flapping:
+            return f"restarted too often: {', '.join(supervised.flapping)}"
+        living = [journal for journal in journals(self._spool) if not journal.is_dead()]
+        if not living:
+            return "no worker runs"
+        silent = [journal.name for journal in living if _quiet_s(journal) > SILENT_S]
+        return f"silent for {SILENT_S:g} s: {', '.join(silent)}" if silent else ""
+
+    def ready(self) -> str:
+        """Empty where there is a snapshot and a worker that follows one, otherwise what is missing."""
+        try:
+            read_snapshot(self._snapshot)
+        except SnapshotError as error:
+            return str(error)
+        if all(journal.is_dead() for journal in journals(self._spool)):
+            return "no worker runs"
+        return ""
+
+    def metrics(self) -> str:
+        """Prometheus' text format."""
+        living = self._living()
+        ticks = [tail.tick_at_us for tail in living if tail.tick_at_us]
+        try:
+            revision = read_snapshot(self._snapshot).revision
+        except SnapshotError:
+            revision = None
+        standing = Standing(
+            spool_bytes=spool_bytes(self._spool) if self._spool.exists() else 0,
+            lag_s=max(0.0, time.time() - min(ticks) / 1e6) if ticks else None,
+            journals=len(journals(self._spool)),
+            snapshot_revision=revision,
+            dropped_frames=sum(tail.last_tick.dropped_frames for tail in living if tail.last_tick is not None),
+        )
+        return exposition(self.tally, standing)
+
+    def _living(self) -> list[Tail]:
+        return [tail for tail in self._tails.values() if not tail.finished and not tail.journal.is_dead()]
+
+    def _begin(
+        self, context: Context, group: asyncio.TaskGroup, *, running: set[asyncio.Task[None]], stop: asyncio.Event
+    ) -> None:
+        """A tail for each journal that has none; finished ones are forgotten."""
+        sweep(self._spool, now_s=time.time())
+        for name in [name for name, tail in self._tails.items() if tail.finished]:
+            del self._tails[name]
+        for journal in journals(self._spool):
+            if journal.name not in self._tails:
+                tail = self._tails[journal.name] = Tail(journal, context)
+                task = group.create_task(tail.run(stop), name=f"tail {journal.name}")
+                running.add(task)
+                task.add_done_callback(running.discard)
+
+
+def _quiet_s(journal: JournalDir) -> float:
+    """Seconds since something was written to the journal."""
+    try:
+        newest = (journal.path / f"{journal.segments()[-1]:06d}.seg").stat().st_mtime
+    except (OSError, IndexError):
+        return 0.0  # just rotated or released
+    return time.time() - newest
