@@ -1,0 +1,37 @@
+"""A plan as the statistics ask for it."""
+
+from canary.rollout.plan import Margins, MarginSpec, ShadowStage, Stage
+from canary.rollout.scoring_of import scoring_spec
+from tests.support.rollouts import a_plan, a_state
+
+RAMP = tuple(Stage(weight_bp=weight) for weight in (100, 500, 2_500, 5_000))
+
+
+def test_deadlines_margins_and_budgets_are_carried_over() -> None:
+    margins = Margins(error=MarginSpec(rollback_rho=1.2, rollback_delta=0.01, promote_rho=2.0, promote_delta=0.03))
+    plan = a_plan(margins=margins, alpha_rollback=0.005, alpha_promote=0.04, min_candidate_events=5, shadow_lane_weight=0.4)
+    spec = scoring_spec(a_state(plan=plan, answer_timeout_s=2.0, connect_timeout_s=0.5))
+    assert (spec.answer_timeout_s, spec.connect_timeout_s) == (2.0, 0.5)
+    assert (spec.error.rollback_rho, spec.error.rollback_delta) == (1.2, 0.01)
+    assert (spec.error.promote_rho, spec.error.promote_delta) == (2.0, 0.03)
+    assert (spec.alpha_rollback, spec.alpha_promote) == (0.005, 0.04)
+    assert (spec.min_candidate_events, spec.shadow_lane_weight) == (5, 0.4)
+
+
+def test_each_latency_quantile_keeps_its_margins() -> None:
+    margins = Margins(p99=MarginSpec(rollback_d=0.3, promote_d=None))
+    spec = scoring_spec(a_state(plan=a_plan(margins=margins)))
+    assert [(m.name, m.rollback_d, m.promote_d) for m in spec.latency] == [
+        ("p50", 0.03, 0.10),
+        ("p95", 0.05, 0.15),
+        ("p99", 0.3, None),
+    ]
+
+
+def test_early_stages_exclude_only_what_could_hurt_next() -> None:
+    spec = scoring_spec(a_state(plan=a_plan(stages=RAMP)))
+    assert spec.stage_factors == (10.0, 2.0, 1.0, 1.0)
+
+
+def test_a_plan_without_a_shadow_has_one_lane() -> None:
+    assert scoring_spec(a_state(plan=a_plan(shadow=ShadowStage(share_bp=0)))).shadow_lane_weight == 0.0
