@@ -20,9 +20,9 @@ def spreads(rounds: Sequence[Round], names: Sequence[str]) -> dict[str, dict[str
 
 
 def ratio(ours: Sequence[Round], theirs: Sequence[Round], name: str) -> dict[str, float] | None:
-    """Spread of ours over theirs, taken within each round: both saw the same noise. None where theirs is 0."""
-    values = [a[name] / b[name] for a, b in zip(ours, theirs, strict=True) if b[name]]
-    return spread(values) if values else None
+    """Spread of ours over theirs, taken within each round: both saw the same noise. None where one of theirs is 0."""
+    pairs = [(a[name], b[name]) for a, b in zip(ours, theirs, strict=True)]
+    return spread([a / b for a, b in pairs]) if all(b for _, b in pairs) else None
 
 
 def number(value: float) -> str:
