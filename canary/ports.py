@@ -131,7 +131,14 @@ class CounterBook(Protocol):
         ...
 
     async def horizons(self, rollout: str) -> Sequence[Horizon]:
-        """For every journal that has counters of this rollout: its last committed tick and whether its writer is dead."""
+        """For every journal that has counters of this rollout: its last committed tick and whether its writer is dead.
+
+        Ask before `read`: then the rows hold at least all that these ticks promise.
+        """
+        ...
+
+    async def freshness(self, rollout: str) -> float | None:
+        """Seconds of database time since a tick of any of these journals was committed; None: never."""
         ...
 
     async def profile(self, route: str, version_hash: str, *, hours: int = 24) -> Profile:

@@ -59,6 +59,11 @@ def text(value: str) -> bytes:
         return value.encode("utf-8", "backslashreplace")
 
 
+def clean(value: str) -> str:
+    """The same as text again, for statements with parameters."""
+    return text(value).decode()
+
+
 def _field(value: bytes) -> bytes:
     return _LENGTH.pack(len(value)) + value
 

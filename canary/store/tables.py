@@ -301,7 +301,7 @@ pairs: Final = Table(
     _text("live_ending"),
     _text("shadow_ending"),
     Index("pairs_time_idx", "recorded_at", postgresql_using="brin"),
-    Index("pairs_rollout_idx", "rollout", "recorded_at", postgresql_where=text("rollout IS NOT NULL")),
+    Index("pairs_rollout_idx", "rollout", "exchange_id", postgresql_where=text("rollout IS NOT NULL")),
     Index("pairs_differing_idx", "exchange_id", postgresql_where=text("differs")),
     postgresql_partition_by="RANGE (recorded_at)",
     comment="Both outcomes of one mirrored request. same_body is NULL where it was not compared.",

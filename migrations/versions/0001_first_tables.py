@@ -81,7 +81,7 @@ CREATE TABLE pairs (
 ) PARTITION BY RANGE (recorded_at);
 CREATE TABLE pairs_default PARTITION OF pairs DEFAULT;
 CREATE INDEX pairs_time_idx ON pairs USING brin (recorded_at);
-CREATE INDEX pairs_rollout_idx ON pairs (rollout, recorded_at) WHERE rollout IS NOT NULL;
+CREATE INDEX pairs_rollout_idx ON pairs (rollout, exchange_id) WHERE rollout IS NOT NULL;
 CREATE INDEX pairs_differing_idx ON pairs (exchange_id) WHERE differs;
 COMMENT ON TABLE pairs IS 'Both outcomes of one mirrored request. same_body is NULL where it was not compared.';
 

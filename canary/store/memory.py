@@ -1,0 +1,319 @@
+"""The in-memory twin of the decision path's books and of the recorder: the same contract, no disk, one process."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import msgspec
+
+from canary.config.document import Config
+from canary.errors import Conflict, Deposed, NotFound, StaleRevision
+from canary.ports import Clock, Fence, Lease, PlanInForce, Published, SidecarAck
+from canary.rollout.state import DecisionRow, RolloutState
+from canary.stats.counts import CounterRow, Horizon
+from canary.stats.profile import Profile
+from canary.store.counters import summed
+from canary.store.publication import stable_after
+from canary.store.rows import BodyRow, CounterDelta, JournalState, OutcomeRow, PairRow, ProfileDelta, RecordBatch
+
+_MINUTE_US = 60_000_000
+_HOUR_US = 3_600_000_000
+_KEPT_MINUTES = 120
+
+
+class _Journal(msgspec.Struct):
+    offset: int
+    tick_at_us: int
+    dead: bool
+    ticked_at: datetime | None
+    rejected: int
+
+
+class MemoryStore:
+    """What the twins share; `clock` stands for the database's time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.database_id = str(uuid4())
+        self.plan_revision = 0
+        self.rollouts: dict[str, RolloutState] = {}
+        self.decisions: dict[str, list[DecisionRow]] = {}
+        self.leases: dict[str, Lease] = {}
+        self.published: list[Published] = []
+        self.stable: dict[str, str] = {}
+        self.acks: dict[str, SidecarAck] = {}
+        self.segments = 0
+        self.journals: dict[str, _Journal] = {}
+        self.counters: dict[tuple[str, str, int, int], CounterRow] = {}
+        self.profiles: dict[tuple[str, str, int, str], bytes] = {}
+        self.outcomes: list[tuple[datetime, OutcomeRow]] = []
+        self.pairs: list[tuple[datetime, PairRow]] = []
+        self.bodies: list[tuple[datetime, BodyRow]] = []
+        self.commits = 0
+        self.listeners: list[Callable[[int], None]] = []  # called where Postgres would notify
+
+    def active(self) -> list[RolloutState]:
+        """Oldest first."""
+        return sorted((s for s in self.rollouts.values() if not s.phase.is_final), key=lambda s: (s.created_at, s.id))
+
+    def bump(self) -> int:
+        """The plan's next revision."""
+        self.plan_revision += 1
+        return self.plan_revision
+
+    def announce(self, plan_revision: int) -> None:
+        """Tells all listeners."""
+        for listener in self.listeners:
+            listener(plan_revision)
+
+
+class MemoryRollouts:
+    """The RolloutBook in memory."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def active(self) -> Sequence[RolloutState]:
+        """All rollouts whose phase is not final, oldest first."""
+        return self._store.active()
+
+    async def get(self, rollout: str) -> RolloutState:
+        """One rollout by id; raises NotFound."""
+        try:
+            return self._store.rollouts[rollout]
+        except KeyError:
+            raise NotFound(f"no rollout {rollout}") from None
+
+    async def find(self, *, route: str | None = None, limit: int = 100) -> Sequence[RolloutState]:
+        """Newest first."""
+        found = [state for state in self._store.rollouts.values() if route is None or state.route == route]
+        return sorted(found, key=lambda state: (state.created_at, state.id), reverse=True)[:limit]
+
+    async def create(self, state: RolloutState, row: DecisionRow) -> RolloutState:
+        """Stores revision 1; raises Conflict if the route has an active rollout."""
+        if state.id in self._store.rollouts or any(other.route == state.route for other in self._store.active()):
+            raise Conflict(
+                f"rollout {state.id} cannot be made: route {state.route} has an active one, or the id is taken",
+                hint="End the active rollout first.",
+            )
+        saved = msgspec.structs.replace(state, revision=1)
+        self._write(saved, row)
+        self._store.announce(saved.plan_revision)
+        return saved
+
+    async def next_segment(self) -> int:
+        """A segment id never given before (> 0)."""
+        self._store.segments += 1
+        return self._store.segments
+
+    async def save(
+        self,
+        before: RolloutState,
+        after: RolloutState,
+        row: DecisionRow | None,
+        *,
+        fence: Fence | None = None,
+        stable: str | None = None,
+        moves_traffic: bool = False,
+    ) -> RolloutState:
+        """State, decision, stable and the plan's revision together, or nothing: see the port."""
+        found = (await self.get(after.id)).revision
+        if found != before.revision:
+            raise StaleRevision(
+                f"rollout {after.id} is at revision {found}, not {before.revision}: somebody changed it meanwhile"
+            )
+        if fence is not None and not self._leads(fence):
+            raise Deposed(f"lease {fence.name} is not held under epoch {fence.epoch} any more")
+        plan_revision = self._store.bump() if moves_traffic or stable is not None else after.plan_revision
+        saved = msgspec.structs.replace(after, revision=before.revision + 1, plan_revision=plan_revision)
+        self._write(saved, row)
+        if stable is not None:
+            self._store.stable[saved.route] = stable
+        self._store.announce(plan_revision)
+        return saved
+
+    async def decisions(self, rollout: str, *, limit: int = 200) -> Sequence[DecisionRow]:
+        """Newest first."""
+        return self._store.decisions.get(rollout, [])[::-1][:limit]
+
+    def _leads(self, fence: Fence) -> bool:
+        lease = self._store.leases.get(fence.name)
+        return lease is not None and lease.epoch == fence.epoch and lease.expires_at > self._store.clock.now()
+
+    def _write(self, saved: RolloutState, row: DecisionRow | None) -> None:
+        self._store.rollouts[saved.id] = saved
+        if row is not None:
+            story = self._store.decisions.setdefault(saved.id, [])
+            story.append(msgspec.structs.replace(row, revision=saved.revision))
+
+
+class MemoryLeases:
+    """The LeaseBook in memory."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
+        """Takes a free or expired lease (epoch + 1) or renews one's own (same epoch); None where another holds it."""
+        now = self._store.clock.now()
+        held = self._store.leases.get(name)
+        live = held is not None and held.expires_at > now
+        if held is not None and live and held.holder != holder:
+            return None
+        epoch = 1 if held is None else held.epoch + (0 if live else 1)
+        lease = Lease(name=name, holder=holder, epoch=epoch, expires_at=now + timedelta(seconds=ttl_s))
+        self._store.leases[name] = lease
+        return lease
+
+    async def release(self, lease: Lease) -> None:
+        """Gives it back at once; the epoch stays."""
+        held = self._store.leases.get(lease.name)
+        if held is not None and (held.holder, held.epoch) == (lease.holder, lease.epoch):
+            self._store.leases[lease.name] = msgspec.structs.replace(held, expires_at=self._store.clock.now())
+
+
+class MemoryCounters:
+    """The CounterBook in memory."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def read(self, rollout: str, *, since: int = 0) -> tuple[Sequence[CounterRow], int]:
+        """Rows whose revision is > since, and the newest revision."""
+        rows = [row for row in self._store.counters.values() if row.rollout == rollout and row.revision > since]
+        rows.sort(key=lambda row: (row.revision, row.journal, row.segment, row.minute))
+        return rows, max(since, self._store.commits)
+
+    async def horizons(self, rollout: str) -> Sequence[Horizon]:
+        """For every journal that has counters of this rollout: its last committed tick and whether its writer is dead."""
+        return [
+            Horizon(journal=name, tick_at_us=self._store.journals[name].tick_at_us, dead=self._store.journals[name].dead)
+            for name in self._journals(rollout)
+        ]
+
+    async def freshness(self, rollout: str) -> float | None:
+        """Seconds since the newest tick of any of these journals was committed; None: never."""
+        ticked = [at for name in self._journals(rollout) if (at := self._store.journals[name].ticked_at) is not None]
+        return (self._store.clock.now() - max(ticked)).total_seconds() if ticked else None
+
+    async def profile(self, route: str, version_hash: str, *, hours: int = 24) -> Profile:
+        """The route's stable outcomes of the last hours, merged; an empty profile where there are none."""
+        since = self._store.clock.now().timestamp() / 3600 - 1 - hours
+        return Profile.of(
+            summed(cells for key, cells in self._store.profiles.items() if key[:2] == (route, version_hash) and key[2] > since)
+        )
+
+    def _journals(self, rollout: str) -> list[str]:
+        return sorted({journal for name, journal, _, _ in self._store.counters if name == rollout})
+
+
+class MemoryPlans:
+    """The PlanBook in memory."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def in_force(self) -> PlanInForce:
+        """One consistent reading."""
+        return PlanInForce(
+            plan_revision=self._store.plan_revision,
+            database_id=self._store.database_id,
+            published=self._store.published[-1] if self._store.published else None,
+            stable=dict(self._store.stable),
+            rollouts=tuple(self._store.active()),
+        )
+
+    async def publish(self, config: Config, *, by: str) -> Published:
+        """Stores the next revision, or returns the latest where its hash is the same: see the port."""
+        latest = self._store.published[-1] if self._store.published else None
+        if latest is not None and latest.hash == config.hash:
+            return latest
+        self._store.stable = stable_after(
+            config, latest.config if latest else None, in_charge=self._store.stable, active=self._store.active()
+        )
+        published = Published(
+            revision=len(self._store.published) + 1,
+            hash=config.hash,
+            config=config,
+            published_at=self._store.clock.now(),
+            published_by=by,
+        )
+        self._store.published.append(published)
+        self._store.announce(self._store.bump())
+        return published
+
+    async def acks(self, *, within_s: float = 10.0) -> Sequence[SidecarAck]:
+        """Sidecars seen lately."""
+        since = self._store.clock.now() - timedelta(seconds=within_s)
+        return [ack for _, ack in sorted(self._store.acks.items()) if ack.seen_at > since]
+
+    async def acknowledge(self, sidecar: str, plan_revision: int, workers: int) -> None:
+        """Upserts one sidecar's word."""
+        self._store.acks[sidecar] = SidecarAck(
+            sidecar=sidecar, plan_revision=plan_revision, seen_at=self._store.clock.now(), workers=workers
+        )
+
+
+class MemoryRecorder:
+    """The Recorder in memory."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def commit(self, batch: RecordBatch) -> datetime:
+        """Writes the whole batch or nothing; raises StaleRevision where the journal's offset is not `batch.seen`."""
+        now = self._store.clock.now()
+        journal = self._store.journals.get(batch.journal)
+        if batch.seen != (journal.offset if journal else 0):
+            raise StaleRevision(
+                f"journal {batch.journal}: offset {batch.seen} is not the committed one: another courier went on"
+            )
+        journal = journal or _Journal(offset=0, tick_at_us=0, dead=False, ticked_at=None, rejected=0)
+        if batch.tick_at_us > journal.tick_at_us:
+            journal.tick_at_us, journal.ticked_at = batch.tick_at_us, now
+        journal.offset, journal.dead = batch.offset, batch.dead
+        journal.rejected += batch.rejected
+        self._store.journals[batch.journal] = journal
+        self._store.outcomes += [(now, row) for row in batch.outcomes]
+        self._store.pairs += [(now, row) for row in batch.pairs]
+        self._store.bodies += [(now, row) for row in batch.bodies]
+        self._fold(batch)
+        return now
+
+    async def load(self, journal: str) -> JournalState:
+        """What is committed of one journal; offset 0 and nothing else where it is not known yet."""
+        found = self._store.journals.get(journal)
+        if found is None:
+            return JournalState()
+        minute, hour = found.tick_at_us // _MINUTE_US - _KEPT_MINUTES, found.tick_at_us // _HOUR_US - 1
+        counters = [
+            CounterDelta(rollout, segment, at, row.cells)
+            for (rollout, name, segment, at), row in sorted(self._store.counters.items())
+            if name == journal and at >= minute
+        ]
+        profiles = [
+            ProfileDelta(route, version_hash, at, cells)
+            for (route, version_hash, at, name), cells in sorted(self._store.profiles.items())
+            if name == journal and at >= hour
+        ]
+        return JournalState(
+            offset=found.offset, tick_at_us=found.tick_at_us, dead=found.dead, counters=counters, profiles=profiles
+        )
+
+    async def database_id(self) -> str:
+        """Which store this is."""
+        return self._store.database_id
+
+    def _fold(self, batch: RecordBatch) -> None:
+        self._store.commits += 1
+        for delta in batch.counters:
+            self._store.counters[delta.rollout, batch.journal, delta.segment, delta.minute] = CounterRow(
+                rollout=delta.rollout,
+                segment=delta.segment,
+                journal=batch.journal,
+                minute=delta.minute,
+                cells=delta.cells,
+                revision=self._store.commits,
+            )
+        for profile in batch.profiles:
+            self._store.profiles[profile.route, profile.version_hash, profile.hour, batch.journal] = profile.cells
