@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from canary.control.freshness import Freshness, Growth
+from canary.control.growth import Growth
 from canary.ports import CounterBook
 from canary.rollout.state import RolloutState
 from canary.stats.counts import Ledger
@@ -39,8 +39,9 @@ class Looks:
         """The rollout's evidence and what it was made of, or its profile while it is pending."""
         if state.phase is Phase.PENDING:
             return await self._profile(state)
-        reading = self._open.setdefault(state.id, _Reading())
-        return await reading.read(state, self._counters, self._elapsed)
+        # What has ended is looked at once in a while, and by people: it is read anew and not kept.
+        reading = _Reading() if state.phase.is_final else self._open.setdefault(state.id, _Reading())
+        return await reading.read(state, self._counters)
 
     async def evidence(self, state: RolloutState) -> Evidence | None:
         """The evidence alone; None while the rollout is pending."""
@@ -63,18 +64,15 @@ class _Reading:
     def __init__(self) -> None:
         self._ledger = Ledger()
         self._newest = 0
-        self._freshness = Freshness()
 
-    async def read(self, state: RolloutState, counters: CounterBook, elapsed: Callable[[], float]) -> Seen:
+    async def read(self, state: RolloutState, counters: CounterBook) -> Seen:
+        age_s = await counters.freshness(state.id)
+        if state.scoring is None:
+            return Seen(evidence=silent(STICKY if state.sticky else "no scoring", newest_tick_age_s=age_s))
         # Horizons first: one that is newer than the rows beside it would settle starts whose ends were not read yet.
         horizons = list(await counters.horizons(state.id))
-        rows, newest = await counters.read(state.id, since=self._newest)
-        age_s = self._freshness.heard(horizons, elapsed())
-        if state.scoring is None:
-            self._newest = newest
-            return Seen(evidence=silent(STICKY if state.sticky else "no scoring", newest_tick_age_s=age_s))
+        rows, self._newest = await counters.read(state.id, since=self._newest)
         self._ledger.add(rows)
-        self._newest = newest
         totals = self._ledger.settled(horizons, state.scoring)
         evidence = weigh(
             totals,
