@@ -36,7 +36,7 @@ def build(model: FileModel, *, database: str) -> ConfigFile:
         workers=model.workers,
     )
     plans = [_plan(name, plan) for name, plan in model.plans.items()]
-    if DEFAULT_PLAN not in model.plans:
+    if not plans:  # a second plan beside the file's own would have to be told apart at each rollout
         plans.append(Plan(name=DEFAULT_PLAN))
     config = Config(
         routes=tuple(_route(name, route) for name, route in sorted(model.routes.items())),

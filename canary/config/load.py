@@ -30,9 +30,14 @@ def read(text: str, *, env: Mapping[str, str]) -> Reading:
     database = env.get("DATABASE_URL", "") or (model.database if model else "")
     if not database.startswith(("postgresql://", "postgres://")) and database not in {"embedded", ""}:
         tree.problem((1, 1), "DATABASE_URL (in the environment): expected postgresql://user@host/database")
-    if tree.problems or model is None:
+    file = build(model, database=database) if model is not None and not tree.problems else None
+    for plan in file.config.plans if file is not None else ():
+        place = tree.places.of_key(("plans", plan.name))
+        for message in plan.problems():  # the rollout room's own word on what can be followed
+            tree.problem(place, f"plans.{plan.name}: {message}")
+    if tree.problems or file is None:
         return Reading(file=None, problems=tuple(sorted(set(tree.problems), key=_order)))
-    return Reading(file=build(model, database=database))
+    return Reading(file=file)
 
 
 def load(text: str, *, path: str, env: Mapping[str, str]) -> ConfigFile:

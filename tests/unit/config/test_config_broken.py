@@ -163,6 +163,14 @@ BROKEN = {
     "weights that fall": (plan("stages: [{weight: 5%}, {weight: §1%}]"), "weights grow from stage to stage: 1% after 5%"),
     "weights that stay": (plan("stages: [{weight: 5%}, {weight: §5.00%}]"), "weights grow from stage to stage"),
     "dwell": (plan("stages: [{weight: 5%, dwell: §soon}]"), "expected a duration with its unit"),
+    "weight of all": (
+        f"{ROUTE}plans:\n  §p: {{stages: [{{weight: 100%}}], watch: {{for: 0}}}}\n",
+        "weight 100 % is not above 0 % and below 100 %",
+    ),
+    "holdback below the last stage": (
+        f"{ROUTE}plans:\n  §p: {{stages: [{{weight: 97%}}]}}\n",
+        "a holdback of 5 % would take traffic back from the last stage",
+    ),
     "holdback": (plan("watch: {holdback: §60%}"), "a holdback is at most 50%"),
     "alpha": (plan("alpha_rollback: §0"), "must be greater than 0"),
     "alpha large": (plan("alpha_promote: §0.9"), "must be at most 0.5"),
