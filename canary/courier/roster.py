@@ -54,9 +54,7 @@ class Roster:
                 for task in late:
                     task.cancel()
                 if late:
-                    _log.warning(
-                        "stopped before the journals' ends; the rest is carried after the next start", journals=len(late)
-                    )
+                    _log.warning("stopped before the journals' ends; the next start goes on", journals=len(late))
 
     def shown(self) -> Sequence[int]:
         """The snapshot revision that each living worker said it follows."""

@@ -17,8 +17,9 @@ from canary.courier.tail import Context
 from canary.courier.tally import Tally
 from canary.courier.watch import PlanWatch
 from canary.errors import StoreError
-from canary.store.books import PostgresPlans, PostgresRollouts
+from canary.store.books import PostgresRollouts
 from canary.store.database import Database
+from canary.store.plans import PostgresPlans
 from canary.store.records import Recorder
 
 _log = structlog.get_logger("canary.courier")

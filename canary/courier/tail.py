@@ -77,9 +77,10 @@ class Tail:
                 pause_s = back_off.next_s()
                 if back_off.failures == 1:
                     _log.warning("recording waits; the journal keeps everything", journal=self.journal.name, reason=str(error))
-                if stop.is_set():
-                    pause_s = min(pause_s, 0.2)
-                await asyncio.sleep(pause_s)
+                if stop.is_set():  # a short while is left to reach the end
+                    await asyncio.sleep(0.2)
+                else:
+                    await wait(stop, pause_s)
                 continue
             if not moved:
                 if stop.is_set():

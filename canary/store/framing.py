@@ -6,7 +6,7 @@ bytes: mark, format, kind, payload length, crc32 of the payload seeded with the 
 
 import struct
 import zlib
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -29,9 +29,23 @@ DECODERS: Final[dict[int, msgspec.msgpack.Decoder[Frame]]] = {
 }
 
 
+def payload_of(frame: Frame) -> bytes:
+    """A frame's payload; text that is no Unicode (lone surrogates out of odd header bytes) is escaped."""
+    try:
+        return _ENCODER.encode(frame)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(_escaped(msgspec.to_builtins(frame, builtin_types=(bytes,))))
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    return [_escaped(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def frame_bytes(frame: Frame) -> bytes:
     """One frame as it stands in a segment."""
-    payload = _ENCODER.encode(frame)
+    payload = payload_of(frame)
     kind = KINDS[type(frame)]
     return HEADER.pack(MARK, FRAME_FORMAT, kind, len(payload), zlib.crc32(payload, kind)) + payload
 

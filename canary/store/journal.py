@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from canary.errors import JournalError
 from canary.store.frames import Frame, FrameKind, Live, Open, Pair, Tick
-from canary.store.framing import FRAME_FORMAT, HEADER, MARK, frame_bytes, segment_header, whole_bytes
+from canary.store.framing import FRAME_FORMAT, HEADER, MARK, frame_bytes, payload_of, segment_header, whole_bytes
 
 SLOW_WRITE_NS: Final = 20_000_000
 BODIES_OFF_NS: Final = 10_000_000_000  # after a slow write bodies are left out for this long
@@ -69,7 +69,6 @@ class JournalWriter:
         self._max_bytes = spool_max_bytes
         self._reserve_bytes = min(spool_max_bytes // 16, 67_108_864)  # only for ends of what is already recorded
         self._rotation = rotation
-        self._encode = msgspec.msgpack.Encoder().encode
         self._buffer = bytearray()
         self._opens: dict[bytes, Open] = {}
         self._waiting: dict[bytes, Live] = {}  # lives whose pair is still to come
@@ -110,7 +109,7 @@ class JournalWriter:
             self.dropped += 1
             return
         self._opens[frame.exchange_id] = frame
-        payload = self._encode(frame)
+        payload = payload_of(frame)
         self._buffer += HEADER.pack(MARK, FRAME_FORMAT, 1, len(payload), zlib.crc32(payload, 1))
         self._buffer += payload
 
@@ -124,7 +123,7 @@ class JournalWriter:
         if not self.accepts_bodies:
             frame = without_bodies(frame)
         # what is in flight changes after the frame is appended: a rotation in between must still carry its open frame
-        if self._append(FrameKind.LIVE, self._encode(frame)) and frame.mirror:
+        if self._append(FrameKind.LIVE, payload_of(frame)) and frame.mirror:
             self._waiting[exchange_id] = frame
         self._opens.pop(exchange_id, None)
 
@@ -137,12 +136,12 @@ class JournalWriter:
             return
         if not self.accepts_bodies:
             frame = Pair(live=without_bodies(frame.live), shadow=replace(frame.shadow, body=b""))
-        self._append(FrameKind.PAIR, self._encode(frame))
+        self._append(FrameKind.PAIR, payload_of(frame))
         self._waiting.pop(exchange_id, None)
 
     def tick(self, frame: Tick) -> None:
         """Writes a tick and keeps house: bounds, rotation, a folder that could not be made before. Once a second."""
-        self._append(FrameKind.TICK, self._encode(frame))
+        self._append(FrameKind.TICK, payload_of(frame))
         if self._fd < 0:
             self._begin()
         self.flush()
