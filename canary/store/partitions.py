@@ -1,0 +1,102 @@
+"""One partition a day for each high-volume table: made ahead, and dropped when its days to keep are over."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from psycopg import sql
+
+from canary.store.database import Connection, Database
+from canary.store.tables import PARTITIONED
+
+_LOCK: Final = 0x63616E646179  # one process makes or drops partitions at a time
+_TODAY: Final = "SELECT (now() AT TIME ZONE 'UTC')::date"
+_KNOWN: Final = """
+SELECT child.relname
+FROM pg_inherits i JOIN pg_class parent ON parent.oid = i.inhparent JOIN pg_class child ON child.oid = i.inhrelid
+WHERE parent.oid = to_regclass(%(table)s)"""
+
+
+async def ensure_partitions(database: Database, *, days: int = 7) -> list[str]:
+    """Makes today's partitions and those of the next `days` days where they are missing; returns the new ones' names.
+
+    Days are UTC by database time. Safe from many processes at once, and beside writers.
+    """
+    made: list[str] = []
+    async with database.transaction() as connection:
+        today = await _today(connection)
+        wanted = [today + timedelta(days=n) for n in range(days + 1)]
+        if not await _missing(connection, wanted):
+            return made
+    async with database.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        for table, day in await _missing(connection, wanted):
+            await _make(connection, table, day)
+            made.append(_name(table, day))
+    return made
+
+
+async def drop_expired(database: Database, *, keep_days: int) -> list[str]:
+    """Drops partitions older than `keep_days` days, and bodies past their own date; returns the dropped partitions' names."""
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL lock_timeout = '3s'")  # a long reader must not make writers queue behind us
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        oldest = await _today(connection) - timedelta(days=keep_days)
+        expired = [name for table in PARTITIONED for name in await _known(connection, table) if _is_before(name, table, oldest)]
+        for name in expired:
+            await connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+        await connection.execute("DELETE FROM bodies WHERE keep_until <= now()")
+        for table in PARTITIONED:  # what came before a day had its partition
+            default = sql.Identifier(f"{table}_default")
+            await connection.execute(sql.SQL("DELETE FROM {} WHERE recorded_at < %s").format(default), (_midnight(oldest),))
+    return expired
+
+
+async def _today(connection: Connection) -> date:
+    row = await (await connection.execute(_TODAY)).fetchone()
+    assert row is not None
+    today: date = row[0]
+    return today
+
+
+async def _known(connection: Connection, table: str) -> list[str]:
+    found = await connection.execute(_KNOWN, {"table": table})
+    return sorted(row[0] for row in await found.fetchall())
+
+
+async def _missing(connection: Connection, days: list[date]) -> list[tuple[str, date]]:
+    known = {table: set(await _known(connection, table)) for table in PARTITIONED}
+    return [(table, day) for table in PARTITIONED for day in days if _name(table, day) not in known[table]]
+
+
+async def _make(connection: Connection, table: str, day: date) -> None:
+    """A table of its own first, attached after: that lets writers of other partitions go on, creating in place does not.
+
+    Rows of that day which the default partition took meanwhile move over.
+    """
+    names = {
+        "name": sql.Identifier(_name(table, day)),
+        "table": sql.Identifier(table),
+        "default": sql.Identifier(f"{table}_default"),
+    }
+    begin, end = _midnight(day), _midnight(day + timedelta(days=1))
+    bounds = {"begin": sql.Literal(begin), "end": sql.Literal(end)}
+    for statement in (
+        "CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)",
+        "LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE",
+        """WITH moved AS (DELETE FROM {default} WHERE recorded_at >= {begin} AND recorded_at < {end} RETURNING *)
+           INSERT INTO {name} SELECT * FROM moved""",
+        "ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({begin}) TO ({end})",
+    ):
+        await connection.execute(sql.SQL(statement).format(**names, **bounds))
+
+
+def _name(table: str, day: date) -> str:
+    return f"{table}_{day:%Y%m%d}"
+
+
+def _is_before(name: str, table: str, oldest: date) -> bool:
+    return _name(table, oldest) > name and name.removeprefix(f"{table}_").isdigit()
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
