@@ -1,0 +1,170 @@
+"""The data plane's desk: takes requests from client connections, gives each its route, arm, exchange and copy."""
+
+import asyncio
+from typing import Final
+
+from canary.proxy.assign import assign
+from canary.proxy.exchange import Exchange
+from canary.proxy.ids import ExchangeIds
+from canary.proxy.record import Request, side_of
+from canary.proxy.route import Route
+from canary.proxy.shadow import Copy
+from canary.proxy.table import PlanKeeper
+from canary.store.frames import Live, Open, Pair, Tick
+from canary.store.journal import JournalWriter
+from canary.telemetry.guard import guarded
+from canary.telemetry.page import Page
+from canary.terms import Arm, MirrorDrop
+from canary.wire.head import RequestHead
+from canary.wire.problem import problem
+from canary.wire.serving import Client
+
+_ALWAYS_MIRRORED: Final = frozenset({b"GET", b"HEAD"})
+
+
+class DataPlane:
+    """Implements the server's `Application` and the sinks' `PairBook`."""
+
+    def __init__(
+        self, keeper: PlanKeeper, journal: JournalWriter, *, page: Page, seed: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.keeper = keeper
+        self.draining = False
+        self._journal = journal
+        self._page = page
+        self._ids = ExchangeIds(seed)
+        self._loop = loop
+        self._flush_due = False
+        self._spool_full = False
+        self._now_us = journal.now_us
+
+    # from the client connections
+
+    def new_id(self) -> bytes:
+        """An exchange id."""
+        return self._ids.next(self._now_us())
+
+    def refused(self, status: int) -> None:
+        """Counts; there is no route to write it down for."""
+        self._page.refused(status)
+
+    def begin(self, client: Client, head: RequestHead, body: bytes, *, whole: bool) -> None:
+        """One request, whole or with the beginning of a larger body."""
+        start_at_us = self._now_us()
+        exchange_id = self._ids.next(start_at_us)
+        plan = self.keeper.plan
+        route = plan.route(head) if plan is not None else None
+        if plan is None or route is None:
+            self._no_route(client, head, exchange_id, 503 if plan is None else 404)
+            return
+        eligible = not head.upgrade and (whole or not route.rewrites_body)
+        assignment = assign(route, head, exchange_id, start_at_us=start_at_us, eligible=eligible, keys=plan.keys)
+        target = route.stable if assignment.arm is Arm.STABLE or route.candidate is None else route.candidate
+        if not whole and target.rewrites_body:
+            client.refuse(413, "the request's body is too large for this version to rewrite", exchange_id)
+            return
+        record = Request(route, head, assignment, body)
+        exchange = Exchange(client, record, target, exchange_id=exchange_id, start_at_us=start_at_us, journal=self._journal)
+        extra = route.extra[assignment.arm]
+        exchange.extra = b"x-canary-id: %b\r\n%b" % (exchange_id.hex().encode(), extra) if plan.answering.id else extra
+        client.story = exchange
+        drop = MirrorDrop.NONE
+        if assignment.in_share:
+            drop = self._not_copied(route, head, len(body), whole=whole)
+        if assignment.segment:
+            mirrored = assignment.in_share and drop is MirrorDrop.NONE
+            self._journal.open(Open(exchange_id, assignment.segment, 0, assignment.arm, start_at_us, mirrored))
+            self._flush_soon()
+        if not whole:
+            exchange.drop = drop
+            exchange.stream(body)
+            return
+        exchange.run(body)
+        if assignment.in_share:
+            self._mirror(exchange, route, body, drop)
+
+    # the shadow
+
+    def _not_copied(self, route: Route, head: RequestHead, size: int, *, whole: bool) -> MirrorDrop:
+        """Why a request in the share is not copied, as far as the request itself says."""
+        if head.upgrade:
+            return MirrorDrop.UPGRADE
+        if head.method not in _ALWAYS_MIRRORED and not (head.method == b"POST" and head.path in route.mirror_paths):
+            return MirrorDrop.METHOD
+        if not whole or size > route.mirror.body_limit_bytes:
+            return MirrorDrop.BODY
+        return MirrorDrop.NONE
+
+    def _mirror(self, exchange: Exchange, route: Route, body: bytes, drop: MirrorDrop) -> None:
+        """Sends the copy, or says in the exchange why not; whatever goes wrong here stays here."""
+        if drop is MirrorDrop.NONE:
+            if self.draining:
+                drop = MirrorDrop.DRAINING
+            elif self._spool_full:
+                drop = MirrorDrop.SPOOL
+            else:
+                drop = route.sink.refuses(exchange.start_at_us, len(body))
+        if drop is not MirrorDrop.NONE:
+            exchange.drop = drop
+            route.cells.dropped(drop)
+            return
+        with guarded("mirror a request"):
+            self._send_copy(exchange, route, body)
+
+    def _send_copy(self, exchange: Exchange, route: Route, body: bytes) -> None:
+        candidate, client = route.candidate, exchange.client
+        if candidate is None or client is None:
+            return
+        body = candidate.body(body)
+        request = candidate.request_head(exchange.record.head, client.peer, length=len(body), copy=True) + body
+        copy = Copy(route.sink, exchange, book=self, exchange_id=exchange.exchange_id, version=candidate.name)
+        copy.idle_us = route.idle_us
+        copy.cap = exchange.cap = route.body_cap
+        copy.response_names = route.response_names
+        route.sink.held_bytes += len(request)
+        exchange.copy = copy
+        exchange.mirror = candidate.name
+        route.cells.sent()
+        copy.start(candidate.upstream, request)
+
+    def pair(self, copy: Copy, frame: Live) -> None:
+        """Both answers have ended: one frame, with the next flush of this turn."""
+        with guarded("record a pair"):
+            request_bytes = frame.side.request_bytes
+            side = side_of(copy, copy.version, copy.response_names, request_bytes=request_bytes, bodies=True)
+            self._journal.pair(Pair(frame, side))
+            self._flush_soon()
+        copy.body.clear()
+
+    # the journal
+
+    def _flush_soon(self) -> None:
+        """One write(2) per turn of the loop for all that did not go with a live frame."""
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self._journal.flush()
+
+    def tick(self) -> None:
+        """Each second: the tick frame, behind everything that ended before it; the page's slow figures."""
+        journal, plan, page = self._journal, self.keeper.plan, self._page
+        with guarded("tick"):
+            journal.tick(Tick(self._now_us(), plan.revision if plan is not None else 0, journal.dropped))
+            most = plan.spool_max_bytes if plan is not None else 2_147_483_648
+            self._spool_full = journal.spool_bytes > most - min(most // 16, 67_108_864)
+            page.gauge("spool_bytes", journal.spool_bytes)
+            page.gauge("accepts_bodies", int(journal.accepts_bodies))
+            page.gauge("turned_at_us", self._now_us())
+
+    def _no_route(self, client: Client, head: RequestHead, exchange_id: bytes, status: int) -> None:
+        self._page.refused(status)
+        detail = "no plan is in force yet" if status == 503 else "no route wants this request"
+        if not client.complete:
+            client.refuse(status, detail, exchange_id)
+            return
+        keep = client.may_persist
+        client.write(problem(status, detail, exchange_id=exchange_id, keep_alive=keep, to_head=head.method == b"HEAD"))
+        client.finish(keep=keep)

@@ -1,0 +1,85 @@
+"""Which arm a request is on, and by what: forced, ordered, ineligible, or the coin."""
+
+from typing import Final
+
+import msgspec
+
+from canary.proxy.route import Route
+from canary.split import force
+from canary.split.assign import MAX_UNIT_BYTES, arm_of, bucket_of, shadowed, unit_hash
+from canary.terms import UNSCORED, Arm, AssignedBy, UnitSource
+from canary.wire.head import RequestHead
+
+
+class Assignment(msgspec.Struct, frozen=True, gc=False):
+    """Fixed before anything is sent, for the exchange's whole life."""
+
+    arm: Arm = Arm.STABLE
+    assigned_by: AssignedBy = AssignedBy.DEFAULT
+    segment: int = UNSCORED
+    bucket: int = -1  # -1 where no coin was tossed
+    weight_bp: int = 0
+    unit_hash: bytes = b""
+    in_share: bool = False  # of the shadow
+
+
+DEFAULT: Final = Assignment()
+_OVERLAY: Final = Assignment(assigned_by=AssignedBy.OVERLAY)
+_INELIGIBLE: Final = Assignment(assigned_by=AssignedBy.INELIGIBLE)
+
+
+def cookie_of(head: RequestHead, name: bytes) -> bytes | None:
+    """The first cookie of that name."""
+    for low, value, _ in head.fields:
+        if low == b"cookie":
+            for part in value.split(b";"):
+                key, found, word = part.strip(b" \t").partition(b"=")
+                if found and key == name:
+                    return word.strip(b'"')
+    return None
+
+
+def _unit_of(route: Route, head: RequestHead) -> bytes | None:
+    """The sticky unit; None where it is missing or too long."""
+    unit = head.find(route.unit_name) if route.unit is UnitSource.HEADER else cookie_of(head, route.unit_name)
+    return unit if unit and len(unit) <= MAX_UNIT_BYTES else None
+
+
+def _forced(route: Route, head: RequestHead, force_key: bytes, now_us: int) -> Assignment | None:
+    word = head.force or cookie_of(head, force.COOKIE)
+    if not word:
+        return None
+    arm = force.verify(word, route.name, key=force_key, now=now_us / 1e6)
+    return Assignment(arm=arm, assigned_by=AssignedBy.FORCED) if arm is not None else None
+
+
+def assign(
+    route: Route, head: RequestHead, exchange_id: bytes, *, start_at_us: int, eligible: bool, keys: tuple[bytes, bytes]
+) -> Assignment:
+    """The exchange's assignment; `keys` are those of forcing and of unit hashes."""
+    split = route.split
+    force_key, unit_key = keys
+    if split is None:
+        if route.unit is UnitSource.REQUEST:
+            return DEFAULT
+        unit = _unit_of(route, head)
+        return Assignment(unit_hash=unit_hash(unit, unit_key)) if unit is not None else DEFAULT
+    if route.order is not None:
+        return _OVERLAY
+    if not eligible:
+        return _INELIGIBLE
+    if force_key:
+        forced = _forced(route, head, force_key, start_at_us)
+        if forced is not None:
+            return forced
+    segment, by, hashed, coin = split.segment, AssignedBy.HASH, b"", exchange_id
+    if route.unit is not UnitSource.REQUEST:
+        unit = _unit_of(route, head)
+        if unit is None:
+            segment, by = UNSCORED, AssignedBy.FRESH
+        else:
+            coin, hashed = unit, unit_hash(unit, unit_key)
+    bucket = bucket_of(split.salt, coin)
+    arm = arm_of(bucket, split.weight_bp)
+    in_share = arm is Arm.STABLE and shadowed(split.salt, exchange_id, split.shadow_bp)
+    return Assignment(arm, by, segment, bucket, split.weight_bp, hashed, in_share)

@@ -1,0 +1,113 @@
+"""A route as the data plane serves it: its versions ready to be called, its split ready to toss the coin."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from canary.errors import SnapshotError
+from canary.proxy.rewrite import COOKIES, CREDENTIALS, Target, origin_of
+from canary.proxy.shadow import ShadowSink
+from canary.split.spec import Answering, RouteSpec, VersionSpec
+from canary.store.overlay import OverlayOrder
+from canary.telemetry.page import RouteCells
+from canary.terms import RouteKind, UnitSource
+from canary.wire.answer import fields_pattern
+from canary.wire.upstream import Origin, Upstream
+
+ALWAYS_RECORDED: Final = ("content-encoding",)
+"""Without it a captured body could not be read."""
+
+_SECRET: Final = CREDENTIALS | COOKIES | {b"set-cookie", b"set-cookie2"}
+
+
+class Route:
+    """Compiled once per snapshot; exchanges under way keep theirs when it is replaced."""
+
+    __slots__ = (
+        "answer_us",
+        "body_cap",
+        "candidate",
+        "cells",
+        "connect_s",
+        "extra",
+        "idle_us",
+        "keeps_bodies",
+        "mirror",
+        "mirror_paths",
+        "name",
+        "order",
+        "pattern",
+        "request_names",
+        "response_names",
+        "rewrites_body",
+        "sink",
+        "split",
+        "stable",
+        "unit",
+        "unit_name",
+    )
+
+    def __init__(
+        self,
+        spec: RouteSpec,
+        *,
+        order: OverlayOrder | None,
+        cells: RouteCells,
+        sink: ShadowSink,
+        target: Callable[[VersionSpec, bool], Target],
+    ) -> None:
+        split = spec.split if spec.split is not None and spec.split.candidate != spec.stable else None
+        self.name = spec.name
+        self.order = order
+        self.split = split
+        self.stable = target(_version(spec, spec.stable), True)
+        self.candidate: Target | None = None
+        if split is not None:
+            candidate = _version(spec, split.candidate)
+            same_origin = origin_of(candidate)[0] == origin_of(_version(spec, spec.stable))[0]
+            self.candidate = target(candidate, candidate.forward_credentials or same_origin)
+        self.rewrites_body = self.stable.rewrites_body or (self.candidate is not None and self.candidate.rewrites_body)
+        self.unit = spec.unit.source
+        self.unit_name = spec.unit.name.lower().encode() if spec.unit.source is UnitSource.HEADER else spec.unit.name.encode()
+        self.mirror = spec.mirror
+        self.mirror_paths = frozenset(path.encode("latin-1") for path in spec.mirror.paths)
+        self.sink = sink
+        self.cells = cells
+        self.answer_us = int(spec.deadlines.answer_s * 1e6)
+        self.idle_us = int(spec.deadlines.idle_s * 1e6)
+        self.connect_s = spec.deadlines.connect_s
+        record = spec.record
+        self.body_cap = record.body_cap_bytes
+        self.keeps_bodies = record.bodies != "off" or spec.kind is RouteKind.LLM
+        self.request_names = _allowed((*record.request_headers, *ALWAYS_RECORDED))
+        self.response_names = _allowed((*record.response_headers, *ALWAYS_RECORDED))
+        self.pattern = fields_pattern(tuple(self.response_names.values()))
+        self.extra: dict[str, bytes] = {}
+
+    def add_lines(self, answering: Answering) -> None:
+        """Prepares the answer lines that are the same for every exchange of an arm."""
+        for arm, target in (("stable", self.stable), ("candidate", self.candidate)):
+            if target is not None:
+                lines = f"x-canary-route: {self.name}\r\n" if answering.route else ""
+                lines += f"x-canary-version: {target.name}\r\n" if answering.version else ""
+                lines += f"x-canary-arm: {arm}\r\n" if answering.arm else ""
+                self.extra[arm] = lines.encode("latin-1", "replace")
+
+
+def _version(spec: RouteSpec, name: str) -> VersionSpec:
+    try:
+        return spec.version(name)
+    except KeyError as error:
+        raise SnapshotError(f"route {spec.name} has no version {name}") from error
+
+
+def _allowed(names: tuple[str, ...]) -> dict[bytes, str]:
+    """Lower-case names as bytes and text; never one that carries secrets."""
+    lowered = dict.fromkeys(name.lower() for name in names)
+    return {name.encode("latin-1"): name for name in lowered if name.encode("latin-1") not in _SECRET}
+
+
+def make_target(
+    version: VersionSpec, trusted: bool, *, upstream_of: Callable[[Origin], Upstream], env: Mapping[str, str]
+) -> Target:
+    """The version with its upstream from the pools in use."""
+    return Target(version, upstream_of(origin_of(version)[0]), trusted=trusted, env=env)

@@ -1,0 +1,144 @@
+"""The shadow sink: bounded, droppable, never awaited by the client; a copy that was sent always ends in a pair."""
+
+from typing import Protocol
+
+from canary.split.spec import MirrorSpec
+from canary.store.frames import Live
+from canary.terms import Ending, MirrorDrop
+from canary.wire.answer import AnswerHead
+from canary.wire.call import Call
+
+DOWN_US = 500_000
+"""After a refused connect none is tried for this long."""
+
+
+class PairBook(Protocol):
+    """Where pairs go, and what one side of them looks like."""
+
+    def pair(self, copy: "Copy", frame: Live) -> None:
+        """Both answers of `copy` have ended."""
+        ...
+
+
+class ShadowSink:
+    """One route's copies under way: their slots, the bytes they and their live answers hold."""
+
+    __slots__ = ("_down_until_us", "copies", "held_bytes", "held_limit", "slots")
+
+    def __init__(self, spec: MirrorSpec) -> None:
+        self.copies: set[Copy] = set()
+        self.held_bytes = 0
+        self._down_until_us = 0
+        self.bound(spec)
+
+    def bound(self, spec: MirrorSpec) -> None:
+        """Takes new bounds from a new snapshot."""
+        self.slots = spec.slots
+        self.held_limit = spec.held_bytes
+
+    def refuses(self, now_us: int, size: int) -> MirrorDrop:
+        """Why a copy of `size` bytes cannot be sent now; NONE where it can."""
+        if now_us < self._down_until_us:
+            return MirrorDrop.DOWN
+        if len(self.copies) >= self.slots:
+            return MirrorDrop.SLOTS
+        if self.held_bytes + size > self.held_limit:
+            return MirrorDrop.BYTES
+        return MirrorDrop.NONE
+
+    def refused(self, now_us: int) -> None:
+        """A connect failed: the next half second is not tried."""
+        self._down_until_us = now_us + DOWN_US
+
+    def check(self, now_us: int) -> None:
+        """Called by the ticker: ends copies whose deadline passed."""
+        late = [copy for copy in self.copies if copy.late(now_us)]
+        for copy in late:
+            copy.time_out()
+
+    def abort(self) -> None:
+        """Ends every copy now: the worker stops."""
+        for copy in list(self.copies):
+            copy.time_out()
+
+
+class Copy(Call):
+    """A request's second life: sent to the candidate, its answer captured and thrown away."""
+
+    __slots__ = ("_book", "_frame", "_sink", "exchange_id", "idle_us", "live_held", "response_names", "version")
+
+    def __init__(self, sink: ShadowSink, call: Call, *, book: PairBook, exchange_id: bytes, version: str) -> None:
+        """Takes times and bounds from the live `call`."""
+        super().__init__(call.method, now_us=call.now_us, start_at_us=call.start_at_us)
+        self.exchange_id = exchange_id
+        self.version = version
+        self.deadline_us = call.deadline_us
+        self.connect_s = call.connect_s
+        self.pattern = call.pattern
+        self.idle_us = 0
+        self.live_held = 0
+        self.response_names: dict[bytes, str] = {}
+        self._book = book
+        self._sink = sink
+        self._frame: Live | None = None
+        sink.copies.add(self)
+
+    def late(self, now_us: int) -> bool:
+        """True once its deadline, or the silence between pieces, is over."""
+        if self.ended:
+            return False
+        return now_us > self.deadline_us or (self.first_byte_us >= 0 and now_us - self.touched_at_us > self.idle_us)
+
+    def time_out(self) -> None:
+        """Gives up waiting."""
+        if not self.ended:
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                connection.drop()
+            self.settle(Ending.TIMEOUT)
+
+    def capture(self, payload: bytes, size: int) -> None:
+        """As any call, and within the route's bytes."""
+        sink = self._sink
+        before = self.held
+        if sink.held_bytes + size > sink.held_limit:
+            self.truncated = True
+            return
+        super().capture(payload, size)
+        sink.held_bytes += self.held - before
+
+    def live_ended(self, frame: Live, held: int) -> None:
+        """The client's side is over: `frame` waits for ours, or ours for it no longer."""
+        self._frame = frame
+        self.live_held = held
+        self._sink.held_bytes += held
+        if self.ended:
+            self._close()
+
+    def on_connect_failed(self, ending: Ending) -> None:
+        """Counts against the next half second of copies too."""
+        self._sink.refused(self.now_us())
+        super().on_connect_failed(ending)
+
+    def on_answer(self, head: AnswerHead, raw: bytes, payload: bytes, *, done: bool) -> None:
+        """Nothing is passed on."""
+        if done:
+            self.settle(Ending.WHOLE)
+
+    def on_piece(self, raw: bytes, payload: bytes, *, done: bool) -> None:
+        """Nothing is passed on."""
+        if done:
+            self.settle(Ending.WHOLE)
+
+    def on_end(self, ending: Ending) -> None:
+        """Our side is over, whether it ended whole or not."""
+        if self._frame is not None:
+            self._close()
+
+    def _close(self) -> None:
+        frame, sink = self._frame, self._sink
+        assert frame is not None
+        sink.copies.discard(self)
+        sink.held_bytes -= len(self.request) + self.held + self.live_held
+        self._frame = None
+        self._book.pair(self, frame)

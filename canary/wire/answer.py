@@ -1,0 +1,244 @@
+"""An upstream's answer: its head sliced and held to the grammar, its body followed to the byte."""
+
+import re
+from typing import Final
+
+from canary.wire.framing import BadFraming, ChunkReader
+
+
+class BadAnswer(Exception):
+    """What came is not an HTTP answer, or not one that can be passed on whole."""
+
+
+Pattern = re.Pattern[bytes]
+
+MAX_HEAD_BYTES: Final = 131_072
+MAX_INTERIM: Final = 16  # answers of 1xx before the answer
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_GRAMMAR: Final = re.compile(
+    rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?+\r\n"
+    rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
+)
+_FRAMING_NAMES: Final = ("content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "upgrade")
+_HOP: Final = frozenset(name.encode() for name in _FRAMING_NAMES[2:])
+_KEEP_ALIVE: Final = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,6})")
+
+NO_BODY, BY_LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL = range(5)
+
+
+def fields_pattern(names: tuple[str, ...] = ()) -> Pattern:
+    """Finds, in one pass over a head, the fields that framing needs and those named."""
+    wanted = dict.fromkeys((*_FRAMING_NAMES, *(name.lower() for name in names)))
+    alternatives = b"|".join(re.escape(name.encode("latin-1")) for name in wanted)
+    return re.compile(rb"\r\n(" + alternatives + rb"):[ \t]*+([^\r]*)", re.IGNORECASE)
+
+
+DEFAULT_PATTERN: Final = fields_pattern()
+
+
+class AnswerHead:
+    """A checked answer head, without hop-by-hop fields and without its last empty line."""
+
+    __slots__ = ("fields", "framing", "keep_alive_s", "length", "lines", "reusable", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.lines = b""
+        self.fields: list[tuple[bytes, bytes]] = []  # as found by the pattern, in their order
+        self.framing = NO_BODY
+        self.length = 0
+        self.reusable = True
+        self.keep_alive_s = -1
+
+
+def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
+    """The head in `data`, which ends with its empty line; `to_head`: HEAD was asked. Raises BadAnswer."""
+    if _GRAMMAR.fullmatch(data) is None:
+        raise BadAnswer("not an HTTP/1 answer head")
+    head = AnswerHead()
+    status = head.status = int(data[9:12])
+    http10 = data[7] == 0x30
+    found = pattern.findall(data)
+    head.fields = found
+    length = coding = connection = None
+    hop = http10
+    for name, value in found:
+        low = name.lower()
+        if low == b"content-length":
+            length = _length(value, length)
+        elif low == b"transfer-encoding":
+            if coding is not None or http10:
+                raise BadAnswer("transfer-encoding twice, or in HTTP/1.0")
+            coding = value.strip(b" \t").lower()
+            hop = True
+        elif low in _HOP:
+            hop = True
+            if low == b"connection":
+                connection = value.lower() if connection is None else connection + b"," + value.lower()
+            elif low == b"keep-alive":
+                timeout = _KEEP_ALIVE.search(value.lower())
+                head.keep_alive_s = int(timeout[1]) if timeout else -1
+    tokens = frozenset(token.strip(b" \t") for token in connection.split(b",")) if connection else frozenset[bytes]()
+    head.reusable = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
+    _frame(head, status, length=length, coding=coding, to_head=to_head)
+    bodiless = status == 204 and length is not None
+    head.lines = _stripped(data, tokens) if hop or bodiless else data[:-2]
+    return head
+
+
+def _length(value: bytes, before: int | None) -> int:
+    digits = value.strip(b" \t")
+    if before is not None or not digits.isdigit() or len(digits) > 15:
+        raise BadAnswer("content-length twice, or not a number")
+    return int(digits)
+
+
+def _frame(head: AnswerHead, status: int, *, length: int | None, coding: bytes | None, to_head: bool) -> None:
+    """Decides where the body ends (RFC 9112, 6.3)."""
+    if coding is not None and (coding != b"chunked" or length is not None):
+        raise BadAnswer("a transfer-encoding other than chunked, or beside a content-length")
+    if status < 200 or status == 204:
+        if coding is not None or length:
+            raise BadAnswer("a body where the status allows none")
+        head.framing = TUNNEL if status == 101 else NO_BODY
+    elif to_head or status == 304:
+        head.framing = NO_BODY
+        head.length = length or 0
+    elif coding is not None:
+        head.framing = CHUNKED
+    elif length is not None:
+        head.framing = BY_LENGTH
+        head.length = length
+    else:
+        head.framing = UNTIL_CLOSE
+        head.reusable = False
+
+
+def _stripped(data: bytes, tokens: frozenset[bytes]) -> bytes:
+    """The head's lines without what belongs to one connection only; the version becomes ours."""
+    first, *lines = data[:-4].split(b"\r\n")
+    no_length = first[9:12] == b"204"
+    kept = [b"HTTP/1.1" + first[8:]]
+    for line in lines:
+        low = line.partition(b":")[0].lower()
+        if low in _HOP or low == b"transfer-encoding" or (no_length and low == b"content-length"):
+            continue
+        if low in tokens and low != b"content-length":
+            continue
+        kept.append(line)
+    kept.append(b"")
+    return b"\r\n".join(kept)
+
+
+class AnswerReader:
+    """Follows one answer through pieces cut anywhere. After `feed`: `head`, `raw`, `payload`, `done`, `junk`."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_interim",
+        "_left",
+        "_pattern",
+        "_to_head",
+        "done",
+        "head",
+        "interim",
+        "junk",
+        "payload",
+        "raw",
+    )
+
+    def __init__(self, *, to_head: bool, pattern: Pattern) -> None:
+        self.head: AnswerHead | None = None
+        self.interim: list[AnswerHead] = []  # 1xx heads that came with the last piece
+        self.raw = b""  # body bytes of the last piece as received
+        self.payload = b""  # the same without chunk framing
+        self.done = False
+        self.junk = b""  # bytes after the end: of a tunnel its first ones, otherwise trouble
+        self._buffer = b""
+        self._chunks: ChunkReader | None = None
+        self._interim = 0
+        self._left = 0
+        self._to_head = to_head
+        self._pattern = pattern
+
+    @property
+    def untouched(self) -> bool:
+        """True while no byte came."""
+        return self.head is None and not self._buffer and not self._interim
+
+    def feed(self, data: bytes) -> None:
+        """Takes what came. Raises BadAnswer, also for bytes after the end."""
+        head = self.head
+        if head is None:
+            rest = self._feed_head(self._buffer + data if self._buffer else data)
+            if rest is None:
+                return
+            data = rest
+            head = self.head
+            assert head is not None
+        framing = head.framing
+        if framing == BY_LENGTH:
+            self.raw = self.payload = data
+            self._left -= len(data)
+            if self._left <= 0:
+                self.done = True
+                if self._left < 0:
+                    raise BadAnswer("bytes after the end of the body")
+        elif framing == CHUNKED:
+            self._feed_chunks(data)
+        elif framing == UNTIL_CLOSE:
+            self.raw = self.payload = data
+        else:
+            self.done = True
+            self.raw = self.payload = b""
+            if framing == TUNNEL:
+                self.junk = data
+            elif data:
+                raise BadAnswer("bytes after an answer without a body")
+
+    def end(self) -> bool:
+        """The upstream closed cleanly: True where that is how this answer ends."""
+        self.raw = self.payload = b""
+        self.done = self.head is not None and self.head.framing == UNTIL_CLOSE
+        return self.done
+
+    def _feed_chunks(self, data: bytes) -> None:
+        assert self._chunks is not None
+        try:
+            payload, used = self._chunks.feed(data)
+        except BadFraming as error:
+            raise BadAnswer(str(error)) from error
+        self.raw, self.payload = data, payload
+        if self._chunks.done:
+            self.done = True
+            if used != len(data):
+                raise BadAnswer("bytes after the last chunk")
+
+    def _feed_head(self, data: bytes) -> bytes | None:
+        """Reads heads until the answer's own; returns what follows it, None while it is incomplete."""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0 or end > MAX_HEAD_BYTES:
+                if len(data) > MAX_HEAD_BYTES:
+                    raise BadAnswer("the head is too large")
+                if not b"HTTP/1."[: len(data)] == data[:7]:
+                    raise BadAnswer("not an HTTP/1 answer")
+                self._buffer = data
+                return None
+            head = parse_answer(data[: end + 4], to_head=self._to_head, pattern=self._pattern)
+            data = data[end + 4 :]
+            if head.status >= 200 or head.status == 101:
+                break
+            self._interim += 1
+            self.interim.append(head)
+            if self._interim > MAX_INTERIM:
+                raise BadAnswer("too many interim answers")
+        self._buffer = b""
+        self.head = head
+        self._left = head.length
+        if head.framing == CHUNKED:
+            self._chunks = ChunkReader()
+        elif head.framing == BY_LENGTH and not head.length:
+            head.framing = NO_BODY
+        return data

@@ -1,0 +1,186 @@
+"""One connection to an upstream: sends one request at a time, reads its answer, goes back to its pool."""
+
+import asyncio
+from typing import Protocol, cast
+
+from canary.terms import Ending
+from canary.wire.answer import TUNNEL, AnswerReader, BadAnswer
+from canary.wire.call import Call
+from canary.wire.tunnel import Tunnel
+
+
+class Pool(Protocol):
+    """Where a connection comes from, and goes back to."""
+
+    stray: int
+
+    def release(self, connection: "UpstreamConnection", keep_alive_s: int) -> None:
+        """Takes an idle connection back."""
+        ...
+
+    def forget(self, connection: "UpstreamConnection") -> None:
+        """The connection closed."""
+        ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Owned by its upstream's pool while idle, by a call while busy."""
+
+    __slots__ = ("_call", "_paused", "_reader", "_transport", "_tunnel", "_upstream", "idle_until", "sends")
+
+    def __init__(self, upstream: Pool) -> None:
+        self._upstream = upstream
+        self._transport: asyncio.Transport | None = None
+        self._call: Call | None = None
+        self._reader: AnswerReader | None = None
+        self._tunnel: Tunnel | None = None
+        self._paused = False
+        self.sends = 0
+        self.idle_until = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    @property
+    def usable(self) -> bool:
+        """False once it is closing."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def send(self, call: Call, data: bytes) -> None:
+        """Begins an exchange: `call` gets all that comes."""
+        self._call = call
+        self._reader = AnswerReader(to_head=call.method == b"HEAD", pattern=call.pattern)
+        self.sends += 1
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def send_more(self, data: bytes) -> None:
+        """A further piece of the request's body."""
+        if self.usable:
+            assert self._transport is not None
+            self._transport.write(data)
+
+    def drop(self) -> None:
+        """Closes at once without a word to its call."""
+        self._call = None
+        self._reader = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Closes an idle connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def pause(self) -> None:
+        """Stops reading: the client is slow."""
+        if not self._paused and self.usable:
+            self._paused = True
+            assert self._transport is not None
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Reads again."""
+        if self._paused:
+            self._paused = False
+            if self.usable:
+                assert self._transport is not None
+                self._transport.resume_reading()
+
+    def become_tunnel(self, tunnel: Tunnel) -> asyncio.Transport:
+        """Gives what comes to `tunnel` from now on, and the transport with it."""
+        self._tunnel = tunnel
+        self._call = None
+        assert self._transport is not None
+        return self._transport
+
+    # called by the loop
+
+    def data_received(self, data: bytes) -> None:
+        """Feed first, forward after: junk behind an answer must not leave as a success."""
+        call, reader = self._call, self._reader
+        if call is None or reader is None:
+            self._stray(data)
+            return
+        had_head = reader.head is not None
+        try:
+            reader.feed(data)
+        except BadAnswer:
+            self._call = self._reader = call.connection = None
+            assert self._transport is not None
+            self._transport.abort()
+            call.settle(Ending.MALFORMED)
+            return
+        if reader.interim:
+            for interim in reader.interim:
+                call.on_interim(interim)
+            reader.interim.clear()
+        head = reader.head
+        if head is None or call.ended:
+            return
+        done = reader.done
+        if done and head.framing != TUNNEL:
+            self._call = self._reader = call.connection = None
+            self._release(reusable=head.reusable and not call.open_ended, keep_alive_s=head.keep_alive_s)
+        if had_head:
+            call.mark(reader.payload)
+            call.on_piece(reader.raw, reader.payload, done=done)
+        else:
+            call.answer = head
+            if reader.payload or done:
+                call.mark(reader.payload)
+            call.on_answer(head, reader.raw, reader.junk or reader.payload, done=done)
+
+    def eof_received(self) -> bool:
+        """A clean end: it may be how the answer ends."""
+        call, reader = self._call, self._reader
+        if call is not None and reader is not None and reader.end():
+            self._call = self._reader = call.connection = None
+            call.mark(b"")
+            call.on_piece(b"", b"", done=True)
+        elif self._tunnel is not None:
+            return self._tunnel.upstream_eof()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; a call that still waits hears of it."""
+        self._upstream.forget(self)
+        self._transport = None
+        call, reader = self._call, self._reader
+        self._call = self._reader = None
+        if self._tunnel is not None:
+            self._tunnel.upstream_lost()
+            self._tunnel = None
+        if call is not None and reader is not None:
+            ending = Ending.CUT if reader.head is not None else Ending.RESET
+            call.on_lost(ending, untouched=reader.untouched, reused=self.sends > 1)
+
+    def pause_writing(self) -> None:
+        """The upstream's buffer is full."""
+        if self._tunnel is not None:
+            self._tunnel.upstream_full()
+        elif self._call is not None:
+            self._call.on_upstream_full()
+
+    def resume_writing(self) -> None:
+        """The upstream takes more again."""
+        if self._tunnel is not None:
+            self._tunnel.upstream_drained()
+        elif self._call is not None:
+            self._call.on_upstream_drained()
+
+    def _release(self, *, reusable: bool, keep_alive_s: int) -> None:
+        self.resume()
+        if reusable:
+            self._upstream.release(self, keep_alive_s)
+        else:
+            self.close()
+
+    def _stray(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.from_upstream(data)
+        elif self._transport is not None:  # bytes that nobody asked for: this connection is not to be trusted
+            self._upstream.stray += 1
+            self._upstream.forget(self)
+            self._transport.abort()

@@ -1,0 +1,269 @@
+"""A request's head: what llhttp reads, held to RFC 9112 where llhttp is lenient."""
+
+import re
+from typing import Final
+
+from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+
+
+class BadRequest(Exception):
+    """A request that is not forwarded, with the status that says why."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+Field = tuple[bytes, bytes, bytes]
+"""Lower-case name, value, and the whole line as the client cased it, with its CRLF."""
+
+(_HOST, _LENGTH, _CODING, _CONNECTION, _HOP, _UPGRADE, _EXPECT, _FORCE, _FOR, _PROTO, _FHOST) = range(11)
+_SPECIAL: Final = {
+    b"host": _HOST,
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _CODING,
+    b"connection": _CONNECTION,
+    b"keep-alive": _HOP,
+    b"proxy-connection": _HOP,
+    b"te": _HOP,
+    b"trailer": _HOP,
+    b"http2-settings": _HOP,
+    b"upgrade": _UPGRADE,
+    b"expect": _EXPECT,
+    b"x-canary-force": _FORCE,
+    b"x-forwarded-for": _FOR,
+    b"x-forwarded-proto": _PROTO,
+    b"x-forwarded-host": _FHOST,
+}
+# RFC 3986 characters, and those that browsers send raw in queries; never controls, blanks, quotes, angles, '#', non-ASCII
+_TARGET: Final = re.compile(rb"/[!$-;=?-~]*+")
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?@]++)([/?][!$-;=?-~]*+)?", re.IGNORECASE)
+_AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._~!$&'()*+,;=%-]*+)(?::[0-9]{0,5})?")
+_METHOD_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++ [!-~]++ HTTP/1\.[01]\r\n")
+_VERSION_LINE: Final = re.compile(rb"[A-Z]++ [!-~]++ HTTP/[0-9]\.[0-9]\r\n")
+_TOKENS: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]++")
+_MAX_LENGTH_DIGITS: Final = 15
+
+
+class RequestHead:
+    """A checked request head: everything hop-by-hop and all framing is out of `fields`."""
+
+    __slots__ = (
+        "authority",  # of the Host field or the absolute target
+        "chunked",
+        "expects",  # 100-continue
+        "fields",
+        "force",  # value of x-canary-force, never forwarded
+        "forwarded_for",
+        "forwarded_host",
+        "forwarded_proto",
+        "http10",
+        "keep_alive",
+        "length",  # of the body; 0 without one, -1 where it is chunked
+        "method",
+        "path",  # of the target, without query
+        "target",  # origin-form, or `*`
+        "upgrade",  # the protocol asked for
+    )
+
+    def __init__(self, method: bytes, target: bytes) -> None:
+        self.method = method
+        self.target = target
+        self.fields: list[Field] = []
+        self.authority = b""
+        self.length = 0
+        self.chunked = self.expects = self.http10 = False
+        self.keep_alive = True
+        self.force = self.forwarded_for = self.forwarded_proto = self.forwarded_host = self.upgrade = b""
+        query = target.find(b"?")
+        self.path = target if query < 0 else target[:query]
+
+    def find(self, name: bytes) -> bytes | None:
+        """The first value of the field with that lower-case name."""
+        for low, value, _ in self.fields:
+            if low == name:
+                return value
+        return None
+
+    @property
+    def host(self) -> bytes:
+        """The authority's host in lower case, without its port."""
+        authority = self.authority.lower()
+        if authority.startswith(b"["):
+            return authority[: authority.find(b"]") + 1]
+        return authority.partition(b":")[0]
+
+
+class HeadParser:
+    """Reads whole heads, one after the other; one serves all connections of a loop.
+
+    The parser is asked for heads only: where a message ends is decided by our own framing, because llhttp does not tell the
+    position, and it would read a pipelined request before its turn.
+    """
+
+    def __init__(self) -> None:
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._target = b""
+        self._complete = False
+        self._parser = HttpRequestParser(self)
+
+    def on_url(self, piece: bytes) -> None:
+        """Called by the parser, maybe in pieces."""
+        self._target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser for each field."""
+        self._fields.append((name, value))
+
+    def on_message_complete(self) -> None:
+        """Called by the parser where the message has no body."""
+        self._complete = True
+
+    def parse(self, data: bytes, max_fields: int) -> RequestHead:
+        """The head in `data`, which ends with an empty line. Raises BadRequest."""
+        parser = self._parser
+        raw: list[tuple[bytes, bytes]] = []
+        self._fields = raw
+        self._target = b""
+        self._complete = reusable = False
+        try:
+            try:
+                parser.feed_data(data)
+            except HttpParserUpgrade:
+                self._complete = False
+            except HttpParserError as error:
+                raise _refusal(data, error) from error
+            if len(raw) > max_fields:
+                raise BadRequest(431, f"more than {max_fields} header fields")
+            method: bytes = parser.get_method()
+            line = data.find(b"\r\n")
+            if data[line - 8 : line - 1] != b"HTTP/1." or line != len(method) + len(self._target) + 10:
+                raise _refusal(data, None)
+            head = RequestHead(method, self._target)
+            head.http10 = data[line - 1] == 0x30
+            _read_fields(head, raw)
+            _check_target(head)
+            reusable = self._complete and head.keep_alive
+            return head
+        finally:
+            if not reusable:  # it waits for a body, saw its last message, or stumbled
+                self._parser = HttpRequestParser(self)
+
+
+def _refusal(data: bytes, error: Exception | None) -> BadRequest:
+    """The fitting refusal for a head that the parser or the first line's check declined."""
+    if isinstance(error, HttpParserInvalidMethodError) and _METHOD_LINE.match(data):
+        return BadRequest(501, "unknown method")
+    if _VERSION_LINE.match(data) and b" HTTP/1." not in data[: data.find(b"\r\n")]:
+        return BadRequest(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    reason = str(error) if error is not None else "bad request line"
+    if reason == "Request has invalid `Transfer-Encoding`":
+        return BadRequest(501, "only the chunked transfer coding is understood")
+    return BadRequest(400, reason.lower())
+
+
+def _read_fields(head: RequestHead, raw: list[tuple[bytes, bytes]]) -> None:
+    fields = head.fields
+    special: dict[int, bytes] = {}
+    for name, value in raw:
+        low = name.lower()
+        code = _SPECIAL.get(low)
+        value = value.strip(b" \t")  # noqa: PLW2901 - llhttp leaves trailing blanks
+        if code is None:
+            fields.append((low, value, b"%b: %b\r\n" % (name, value)))
+        elif code in special:
+            special[code] = _again(code, special[code], value)
+        else:
+            special[code] = value
+    authority = special.get(_HOST)
+    if authority is not None:
+        head.authority = authority
+    elif not head.http10:
+        raise BadRequest(400, "a host field is expected")
+    if len(special) > 1 or authority is None:
+        _apply(head, special)
+    else:
+        head.keep_alive = not head.http10
+
+
+def _again(code: int, before: bytes, value: bytes) -> bytes:
+    """A special field's second line: lists are joined, single values are refused."""
+    if code in (_HOST, _LENGTH, _CODING, _FORCE):
+        raise BadRequest(400, "a field that stands alone came twice")
+    return before + b", " + value
+
+
+def _apply(head: RequestHead, special: dict[int, bytes]) -> None:
+    length, coding = special.get(_LENGTH), special.get(_CODING)
+    if length is not None:
+        head.length = _length_of(length)
+        if coding is not None:
+            raise BadRequest(400, "content-length beside transfer-encoding")
+    if coding is not None:
+        _coding(head, coding.lower())
+    if _EXPECT in special and not head.http10:
+        _expect(head, special[_EXPECT])
+    head.force = special.get(_FORCE, b"")
+    head.forwarded_for = special.get(_FOR, b"")
+    head.forwarded_proto = special.get(_PROTO, b"")
+    head.forwarded_host = special.get(_FHOST, b"")
+    head.upgrade = special.get(_UPGRADE, b"").lower()
+    _connection(head, special.get(_CONNECTION, b"").lower())
+
+
+def _length_of(value: bytes) -> int:
+    if not value.isdigit():
+        raise BadRequest(400, "content-length is not a number")
+    if len(value) > _MAX_LENGTH_DIGITS:
+        raise BadRequest(413, "content-length is beyond all bounds")
+    return int(value)
+
+
+def _expect(head: RequestHead, value: bytes) -> None:
+    if value.lower() != b"100-continue":
+        raise BadRequest(417, "only 100-continue can be expected")
+    head.expects = True
+
+
+def _coding(head: RequestHead, coding: bytes) -> None:
+    if head.http10:
+        raise BadRequest(400, "transfer-encoding in an HTTP/1.0 request")
+    if coding != b"chunked":
+        raise BadRequest(501, "only the chunked transfer coding is understood")
+    head.chunked = True
+    head.length = -1
+
+
+def _connection(head: RequestHead, connection: bytes) -> None:
+    """Applies the Connection field: what it names is hop-by-hop too."""
+    tokens = {token.strip(b" \t") for token in connection.split(b",")} - {b""}
+    if any(not _TOKENS.fullmatch(token) for token in tokens):
+        raise BadRequest(400, "connection is not a list of tokens")
+    head.keep_alive = b"close" not in tokens and (not head.http10 or b"keep-alive" in tokens)
+    # h2c would be a second protocol behind our back; a body and an upgrade together are refused elsewhere as plain requests
+    if b"upgrade" not in tokens or head.http10 or head.length or head.method != b"GET" or b"h2c" in head.upgrade:
+        head.upgrade = b""
+    tokens -= {b"close", b"keep-alive", b"upgrade"}
+    if tokens:
+        head.fields = [field for field in head.fields if field[0] not in tokens]
+
+
+def _check_target(head: RequestHead) -> None:
+    """Brings the target to origin-form; the authority of an absolute one stands over the Host field (RFC 9112, 3.2.2)."""
+    target = head.target
+    if not _TARGET.fullmatch(target):
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is not None:
+            head.authority = absolute[1]
+            rest = absolute[2] or b"/"
+            head.target = rest if rest.startswith(b"/") else b"/" + rest
+            head.path = head.target.partition(b"?")[0]
+        elif head.method == b"CONNECT":
+            raise BadRequest(501, "this is no forward proxy")
+        elif not (target == b"*" and head.method == b"OPTIONS"):
+            raise BadRequest(400, "bad request target")
+    if head.method == b"CONNECT":
+        raise BadRequest(501, "this is no forward proxy")
+    if not _AUTHORITY.fullmatch(head.authority):
+        raise BadRequest(400, "bad host field")

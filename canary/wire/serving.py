@@ -1,0 +1,151 @@
+"""The seams of serving: what a connection, an exchange and the application know of each other; the state they share."""
+
+from typing import Protocol
+
+from canary.split.spec import Limits
+from canary.wire.head import HeadParser, RequestHead
+from canary.wire.ticker import Ticker
+from canary.wire.tunnel import Tunnel
+
+
+class Story(Protocol):
+    """What a connection tells the exchange it carries."""
+
+    def client_left(self) -> None:
+        """The client is gone before the end of its answer."""
+        ...
+
+    def client_full(self) -> None:
+        """The client reads slower than we write."""
+        ...
+
+    def client_drained(self) -> None:
+        """It caught up."""
+        ...
+
+    def request_piece(self, data: bytes, *, last: bool) -> None:
+        """More of a streamed request's body."""
+        ...
+
+    @property
+    def answered(self) -> bool:
+        """True once a part of the answer was handed to the client."""
+        ...
+
+    def request_broken(self) -> None:
+        """The streamed request's body cannot be completed."""
+        ...
+
+    def check(self, now: float) -> None:
+        """Called by the ticker for deadlines."""
+        ...
+
+
+class Client(Protocol):
+    """A client's connection, as those see it who answer its requests."""
+
+    peer: bytes
+    story: Story | None
+
+    @property
+    def is_open(self) -> bool:
+        """False once the client is gone or the connection closes."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """True where the request was read to its end."""
+        ...
+
+    @property
+    def may_persist(self) -> bool:
+        """Whether another request may follow on this connection."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """A part of the answer."""
+        ...
+
+    def finish(self, *, keep: bool) -> None:
+        """The answer is out; the next request's turn, or the end."""
+        ...
+
+    def abort(self) -> None:
+        """Resets the connection: what was sent so far is not a whole answer."""
+        ...
+
+    def pause(self) -> None:
+        """Reads no more for now."""
+        ...
+
+    def resume(self) -> None:
+        """Reads again."""
+        ...
+
+    def refuse(self, status: int, detail: str, exchange_id: bytes = b"") -> None:
+        """Answers with a problem and closes."""
+        ...
+
+    def become_tunnel(self, tunnel: Tunnel) -> None:
+        """After a 101."""
+        ...
+
+    def tunnel_write(self, data: bytes) -> None:
+        """From the upstream to the client."""
+        ...
+
+    def tunnel_close(self) -> None:
+        """The upstream went."""
+        ...
+
+    def check(self, now: float) -> None:
+        """Called by the ticker for deadlines."""
+        ...
+
+    def lose(self) -> None:
+        """The worker stops: what is under way ends here, before the loop says so."""
+        ...
+
+
+class Application(Protocol):
+    """What answers requests."""
+
+    def begin(self, client: "Client", head: RequestHead, body: bytes, *, whole: bool) -> None:
+        """A request came, whole or with the beginning of a larger body."""
+        ...
+
+    def refused(self, status: int) -> None:
+        """A request was refused before it had a route."""
+        ...
+
+    def new_id(self) -> bytes:
+        """An exchange id."""
+        ...
+
+
+class Server:
+    """All client connections of a loop, their limits, the application behind them."""
+
+    def __init__(self, application: Application, *, ticker: Ticker, limits: Limits) -> None:
+        self.application = application
+        self.ticker = ticker
+        self.limits = limits
+        self.parser = HeadParser()
+        self.connections: set[Client] = set()
+        self.accepted = 0
+        self.bytes_in = 0
+        self.draining_since: float | None = None
+        ticker.add(self._check)
+
+    def drain(self) -> None:
+        """From now on each answer is its connection's last."""
+        self.draining_since = self.ticker.now
+
+    def abort(self) -> None:
+        """Cuts what is still open."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    def _check(self, now: float) -> None:
+        for connection in list(self.connections):
+            connection.check(now)

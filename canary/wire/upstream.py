@@ -1,0 +1,140 @@
+"""An upstream: its address, its LIFO pool of idle connections, its TLS."""
+
+import asyncio
+import socket
+import ssl
+from typing import Final
+
+import msgspec
+
+from canary.terms import Ending
+from canary.wire.call import Call
+from canary.wire.client import UpstreamConnection
+from canary.wire.resolver import Resolver
+from canary.wire.ticker import Ticker
+
+IDLE_S: Final = 4.0  # below the 5 s after which common servers close
+MAX_IDLE: Final = 1_024
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where an upstream is, and how its certificate is checked."""
+
+    host: str
+    port: int
+    tls: bool = False
+    ca_file: str = ""
+    verify: bool = True
+
+    @property
+    def authority(self) -> str:
+        """As in a Host field."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+def tls_context(origin: Origin) -> ssl.SSLContext:
+    """Verifies chain and name unless told not to; raises OSError or SSLError for a bad trust file."""
+    context = ssl.create_default_context(cafile=origin.ca_file or None)
+    if not origin.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Upstream:
+    """Hands out connections: the one used last first, a new one where none is idle."""
+
+    def __init__(self, origin: Origin, *, loop: asyncio.AbstractEventLoop, ticker: Ticker, resolver: Resolver) -> None:
+        self.origin = origin
+        self.retired = False  # no longer in the plan: connections are not kept
+        self.stray = 0  # connections closed because bytes came unasked
+        self.connects = 0
+        self._loop = loop
+        self._ticker = ticker
+        self._resolver = resolver
+        self._tls = tls_context(origin) if origin.tls else None
+        self._idle: list[UpstreamConnection] = []
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    def acquire(self, call: Call) -> None:
+        """Gives `call` a connection: now from the pool, or later."""
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.usable:
+                call.on_connection(connection)
+                return
+        self.connect(call)
+
+    def connect(self, call: Call) -> None:
+        """Opens a new connection for `call`."""
+        task = self._loop.create_task(self._connect(call))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    def release(self, connection: UpstreamConnection, keep_alive_s: int) -> None:
+        """Takes a connection back; the server's own word on its patience counts, with a second to spare."""
+        idle_s = IDLE_S if keep_alive_s < 0 else min(IDLE_S, keep_alive_s - 1.0)
+        if idle_s <= 0 or self.retired or len(self._idle) >= MAX_IDLE:
+            connection.close()
+            return
+        connection.idle_until = self._ticker.now + idle_s
+        self._idle.append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection closed; it leaves the pool if it was there."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def close_idle(self, now: float) -> None:
+        """Closes what was idle too long; everything that is idle where this upstream is retired."""
+        stale = [connection for connection in self._idle if self.retired or connection.idle_until <= now]
+        if stale:
+            self._idle = [connection for connection in self._idle if connection not in stale]
+            for connection in stale:
+                connection.close()
+
+    async def _connect(self, call: Call) -> None:
+        origin = self.origin
+        connect_s = max(0.001, (call.deadline_us - call.now_us()) / 1e6) if call.deadline_us else 60.0
+        try:
+            async with asyncio.timeout(min(connect_s, call.connect_s)):
+                connection = await self._open(origin)
+        except TimeoutError:
+            if not call.ended:
+                call.on_connect_failed(Ending.TIMEOUT)
+            return
+        except OSError:  # ssl.SSLError and socket.gaierror among them
+            if not call.ended:
+                call.on_connect_failed(Ending.REFUSED)
+            return
+        self.connects += 1
+        if call.ended:
+            self.release(connection, -1)
+        elif not connection.usable:
+            call.on_lost(Ending.RESET, untouched=True, reused=False)
+        else:
+            call.on_connection(connection)
+
+    async def _open(self, origin: Origin) -> UpstreamConnection:
+        addresses = await self._resolver.resolve(origin.host, origin.port)
+        failed: OSError = ConnectionRefusedError(f"{origin.host} has no address")
+        for address in addresses:
+            try:
+                transport, connection = await self._loop.create_connection(
+                    lambda: UpstreamConnection(self),
+                    address,
+                    origin.port,
+                    ssl=self._tls,
+                    server_hostname=origin.host if self._tls is not None else None,
+                )
+            except OSError as error:
+                failed = error
+                continue
+            raw = transport.get_extra_info("socket")
+            if raw is not None:
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        raise failed
