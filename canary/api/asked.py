@@ -14,7 +14,6 @@ from canary.terms import Frozen
 
 _TEXT_LIMIT: Final = 2_000
 _WORDS: Final = {str: "a text", int: "a whole number", bool: "true or false"}
-_ONLY: Final = ("", "worse", "better", "failed", "differs")
 
 
 class AskedOrder(Frozen, frozen=True, kw_only=True):
@@ -45,15 +44,23 @@ async def an_order(request: web.Request) -> AskedOrder:
 
 def pair_query(request: web.Request) -> PairQuery:
     """The query of /api/v1/pairs; raises Mistakes."""
-    known = {"rollout", "route", "only", "before", "limit"}
+    known = {"rollout", "route", "differing", "before", "limit"}
     mistakes = [_unknown(name, known, "filter") for name in request.query if name not in known]
-    if request.query.get("only", "") not in _ONLY:
-        mistakes.append(f"`only` is one of {', '.join(_ONLY[1:])}, not `{request.query['only']}`")
     limit = _limit(request, 50, mistakes)
     if mistakes:
         raise Mistakes(mistakes)
-    texts = {name: request.query.get(name, "") for name in known - {"limit"}}
-    return PairQuery(limit=limit, **texts)
+    return PairQuery(
+        rollout=request.query.get("rollout") or None,
+        route=request.query.get("route") or None,
+        differing=is_on(request, "differing"),
+        before=request.query.get("before") or None,
+        limit=limit,
+    )
+
+
+def is_on(request: web.Request, name: str) -> bool:
+    """A switch in the query: `?name=1`."""
+    return request.query.get(name, "") in {"1", "true", "yes"}
 
 
 def limit_of(request: web.Request, default: int) -> int:

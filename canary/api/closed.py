@@ -3,18 +3,17 @@
 import base64
 import binascii
 import hmac
-from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
 
 from canary.api.problems import of_error, problem
 from canary.errors import CanaryError
 from canary.telemetry.guard import guarded
 from canary.telemetry.metrics import ADMIN_REQUESTS
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _OPEN: Final = frozenset({"/livez", "/readyz"})  # probes have no token, and nothing to hide
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -33,12 +32,12 @@ HEADERS: Final = {
 }
 
 
-def lock(*, token: str | None, host: str) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+def lock(*, token: str | None, host: str) -> Middleware:
     """The outermost middleware. `host` is the address that the port listens on."""
     allowed = _LOCAL | {host.lower()}
 
     @web.middleware
-    async def locked(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def locked(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = _refusal(request, token, allowed) or await _answer(request, handler)
         ADMIN_REQUESTS.labels(method=_method(request), code_class=f"{answer.status // 100}xx").inc()
         if not answer.prepared:
@@ -53,7 +52,7 @@ def _method(request: web.Request) -> str:
     return request.method if request.method in {"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH"} else "other"
 
 
-async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     answer: web.StreamResponse | None = None
     with guarded("admin request"):
         try:

@@ -9,10 +9,9 @@ from canary.api import asked, views
 from canary.api.problems import Mistakes
 from canary.api.services import Services
 from canary.control.enact import create_rollout, order, promote_to_full
-from canary.errors import NotFound
 from canary.telemetry.guard import guarded
 from canary.telemetry.metrics import CONTENT_TYPE, E_VALUE, ROLLOUT, WEIGHT, exposition
-from canary.terms import Action, Phase
+from canary.terms import Action
 
 SERVICES: Final = web.AppKey("services", Services)
 ORDERS: Final = {
@@ -83,7 +82,7 @@ async def _measure(services: Services) -> None:
 
 
 async def _reload(request: web.Request) -> web.Response:
-    dry_run = request.query.get("dry_run", "") in {"1", "true", "yes"}
+    dry_run = asked.is_on(request, "dry_run")
     return web.json_response(views.reloaded(await request.app[SERVICES].reload(dry_run), dry_run=dry_run))
 
 
@@ -94,7 +93,7 @@ async def _routes(request: web.Request) -> web.Response:
 async def _rollouts(request: web.Request) -> web.Response:
     books = request.app[SERVICES].use()
     found = await books.rollouts.find(route=request.query.get("route") or None, limit=asked.limit_of(request, 100))
-    if request.query.get("active") in {"1", "true", "yes"}:
+    if asked.is_on(request, "active"):
         found = [state for state in found if not state.phase.is_final]
     return web.json_response(views.rollouts(found))
 
@@ -108,15 +107,14 @@ async def _create(request: web.Request) -> web.Response:
 async def _rollout(request: web.Request) -> web.Response:
     books = request.app[SERVICES].use()
     state = await books.rollouts.get(request.match_info["id"])
-    evidence = await books.evidence(state) if state.phase is not Phase.PENDING else None
-    return web.json_response(views.rollout(state, evidence))
+    return web.json_response(views.rollout(state, await books.evidence(state)))
 
 
 async def _decisions(request: web.Request) -> web.Response:
     books = request.app[SERVICES].use()
     state = await books.rollouts.get(request.match_info["id"])
     rows = await books.rollouts.decisions(state.id, limit=asked.limit_of(request, 200))
-    return web.json_response(views.decisions(rows, totals=request.query.get("totals") in {"1", "true"}))
+    return web.json_response(views.decisions(rows, totals=asked.is_on(request, "totals")))
 
 
 def _order(action: Action) -> _Handler:
@@ -136,12 +134,14 @@ def _order(action: Action) -> _Handler:
 
 
 async def _pairs(request: web.Request) -> web.Response:
-    found = await request.app[SERVICES].use().pairs.list(asked.pair_query(request))
-    return web.json_response({"pairs": list(found)})
+    query = asked.pair_query(request)
+    found = (
+        await request.app[SERVICES]
+        .use()
+        .pairs.list(route=query.route, rollout=query.rollout, differing=query.differing, limit=query.limit, before=query.before)
+    )
+    return web.json_response(views.pairs(found))
 
 
 async def _pair(request: web.Request) -> web.Response:
-    pair = request.match_info["id"]
-    if len(pair) > 64:
-        raise NotFound(f"no pair `{pair[:64]}`", hint="a pair's id has 32 hex digits; `canary pairs list` shows them")
-    return web.json_response(await request.app[SERVICES].use().pairs.show(pair))
+    return web.json_response(views.pair(await request.app[SERVICES].use().pairs.show(request.match_info["id"][:64])))

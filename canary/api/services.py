@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from canary.control.books import Books as ControlBooks
 from canary.errors import StoreAway
 from canary.ports import PlanBook, RolloutBook
 from canary.rollout.state import RolloutState
 from canary.stats.evidence import Evidence
+from canary.store.pairs import PairDetail, PairSummary
 from canary.terms import Frozen
 
 
@@ -24,22 +25,24 @@ class Reloaded(Frozen, frozen=True, kw_only=True):
 class PairQuery(Frozen, frozen=True, kw_only=True):
     """Which pairs are wanted; newest first."""
 
-    rollout: str = ""
-    route: str = ""
-    only: str = ""  # worse | better | failed | differs ; empty: all
-    before: str = ""  # pairs older than that id
+    rollout: str | None = None
+    route: str | None = None
+    differing: bool = False
+    before: str | None = None  # the exchange id after which the last page ended
     limit: int = 50
 
 
 class PairShelf(Protocol):
-    """Stored pairs, as plain JSON-able values."""
+    """Stored pairs."""
 
-    async def list(self, query: PairQuery) -> Sequence[dict[str, Any]]:
+    async def list(
+        self, *, route: str | None, rollout: str | None, differing: bool, limit: int, before: str | None
+    ) -> Sequence[PairSummary]:
         """Without bodies, newest first."""
         ...
 
-    async def show(self, pair: str) -> dict[str, Any]:
-        """One pair with both answers; raises NotFound."""
+    async def show(self, exchange_id: str) -> PairDetail:
+        """One pair with what is kept of both answers; raises NotFound."""
         ...
 
 

@@ -1,5 +1,7 @@
 """How rollouts, decisions and routes look as JSON: the words of the glossary, no salts, no frozen scoring."""
 
+import base64
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ from canary.ports import PlanInForce
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.split.spec import RouteSpec
 from canary.stats.evidence import Evidence
+from canary.store.pairs import PairDetail, PairSummary
 
 _STATE_ONLY = ("salt", "scoring", "segments", "plan")
 
@@ -30,7 +33,8 @@ def rollout(state: RolloutState, evidence: Evidence | None = None) -> dict[str, 
     }
     if evidence is not None:
         shown["evidence"] = evidence
-    return _plain(shown)
+    plain: dict[str, Any] = _plain(shown)
+    return plain
 
 
 def rollouts(states: Sequence[RolloutState]) -> dict[str, Any]:
@@ -68,6 +72,33 @@ def _route(spec: RouteSpec, plan: PlanInForce) -> dict[str, Any]:
     }
 
 
+def pairs(found: Sequence[PairSummary]) -> dict[str, Any]:
+    """A list of pairs, newest first."""
+    return {"pairs": [_plain(summary) for summary in found]}
+
+
+def pair(detail: PairDetail) -> dict[str, Any]:
+    """One pair with what is kept of it; a body that is no text stands in base64."""
+    shown: dict[str, Any] = _plain(detail.summary)
+    shown |= {"method": detail.method, "path": detail.path, "arm": detail.arm}
+    for name in ("request_headers", "response_headers"):
+        shown[name] = msgspec.json.decode(getattr(detail, name) or "null")
+    kept = detail.bodies
+    shown["bodies"] = kept and {
+        "request": _body(kept.request, kept.request_truncated),
+        "live": _body(kept.live, kept.live_truncated),
+        "shadow": _body(kept.shadow, kept.shadow_truncated),
+    }
+    return shown
+
+
+def _body(body: bytes, truncated: bool) -> dict[str, Any]:
+    try:
+        return {"text": body.decode(), "truncated": truncated}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode(), "truncated": truncated}
+
+
 def reloaded(result: Reloaded, *, dry_run: bool) -> dict[str, Any]:
     """What a reload did, or would do."""
     return {
@@ -79,6 +110,14 @@ def reloaded(result: Reloaded, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(fields)
-    return plain
+def _plain(value: Any) -> Any:
+    """JSON-able, with every field, defaults too: readers of an API should not have to know our defaults."""
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {str(name): _plain(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON has no infinity
+    return msgspec.to_builtins(value)

@@ -14,7 +14,7 @@ _EVERY_S: Final = 0.5
 class Server(Protocol):
     """The embedded Postgres as the supervisor sees it."""
 
-    def start(self) -> None:
+    def start(self) -> object:
         """Starts the server, or finds it running; raises StoreError."""
         ...
 

@@ -33,14 +33,15 @@ class Supervisor:
         status: Path,
         drain_s: float = 30.0,
         server: Server | None = None,
-        on_ready: Callable[[], None] | None = None,
+        watch: Callable[[float, bool], None] | None = None,
     ) -> None:
+        """`watch` is called at each turn with the monotonic time and whether all children said that they are ready."""
         workers = iter(listeners)
         self._slots = [Slot(spec, next(workers) if spec.role is Role.WORKER else None) for spec in specs]
         self._status = StatusFile(status)
         self._drain_s = drain_s
         self._server = Kept(server) if server is not None else None
-        self._on_ready = on_ready
+        self._watch = watch
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = socket.socketpair()
         self._asked = {signal.SIGTERM: 0, signal.SIGINT: 0, signal.SIGHUP: 0}
@@ -159,9 +160,8 @@ class Supervisor:
         self._lend(now)
         if self._server is not None:
             self._server.look(now)
-        if self._on_ready is not None and all(slot.ready for slot in self._slots):
-            announce, self._on_ready = self._on_ready, None
-            announce()
+        if self._watch is not None:
+            self._watch(now, all(slot.ready for slot in self._slots))
         return True
 
     def _lend(self, now: float) -> None:

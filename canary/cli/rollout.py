@@ -133,9 +133,7 @@ def _add_order(order: str, text: str) -> None:
             click.echo(f"{found['id']} ({found['route']}): {shown.stands(found)}: {found['because']}")
 
 
-_add_order(
-    "promote", "One step on (next stage, promotion, end of the watch) without waiting for the statistics."
-)
+_add_order("promote", "One step on (next stage, promotion, end of the watch) without waiting for the statistics.")
 _add_order("hold", "Pause: the weight stays, guardrails stay on.")
 _add_order("resume", "Go on after a hold.")
 _add_order("rollback", "Give all traffic back to the stable version now.")

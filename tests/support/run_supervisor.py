@@ -31,12 +31,19 @@ def main(folder: Path, workers: int) -> int:
     listeners = bind("127.0.0.1:0", workers)
     specs = [spec(f"worker-{n}", Role.WORKER) for n in range(workers)]
     specs += [spec("courier", Role.COURIER), spec("controller", Role.CONTROLLER)]
+    said: list[int] = []
+
+    def say_port_once(_now: float, all_ready: bool) -> None:
+        if all_ready and not said:
+            said.append(listeners[0].getsockname()[1])
+            print(said[0], flush=True)
+
     supervisor = Supervisor(
         specs,
         listeners,
         status=folder / "run" / "supervisor.json",
         drain_s=1.0,
-        on_ready=lambda: print(listeners[0].getsockname()[1], flush=True),
+        watch=say_port_once,
     )
     return supervisor.run()
 

@@ -1,0 +1,167 @@
+"""The controller's process: publishes the file, decides while it leads, and serves the admin port."""
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from canary.api.services import Books, Reloaded, Services
+from canary.app.admin import AdminPort
+from canary.app.home import Home, make_state_dir, read_home
+from canary.app.leash import Leash
+from canary.app.opening import Opening
+from canary.app.publish import Publisher
+from canary.control.books import Books as ControlBooks
+from canary.control.look import Looks
+from canary.control.run import run_controller
+from canary.errors import CanaryError
+from canary.rollout.state import RolloutState
+from canary.stats.evidence import Evidence
+from canary.store.books import PostgresLeases, PostgresRollouts
+from canary.store.counters import PostgresCounters
+from canary.store.database import Database
+from canary.store.pairs import Pairs
+from canary.store.plans import PostgresPlans
+from canary.telemetry.guard import guarded
+from canary.telemetry.logs import setup_logs
+
+_LOOK_S = 1.0
+
+
+class WallClock:
+    """This machine's time."""
+
+    def now(self) -> datetime:
+        """The present instant."""
+        return datetime.now(tz=UTC)
+
+
+class Controller:
+    """One controller process."""
+
+    def __init__(self, home: Home, *, env: Mapping[str, str], admin_listen: str | None = None) -> None:
+        """Takes its port at once: raises Refused or CanaryError where that is impossible."""
+        self._opening = Opening(home, env=env)
+        self._publisher = Publisher(home, env=env)
+        self._services = Services(reload=self._reload)
+        listen = admin_listen or home.file.local.admin_listen
+        self.port = AdminPort(self._services, listen=listen, token=home.token(env))
+        self._log = structlog.get_logger("canary.controller")
+        self._asked_to_reload = False
+
+    async def run(self, *, control_fd: int | None = None) -> None:
+        """Until SIGTERM, or the supervisor's word or end."""
+        stop = asyncio.Event()
+        leash = Leash(stop, on_reload=self._ask)
+        leash.hold(control_fd)
+        await self.port.start()
+        leash.ready()
+        database = None
+        try:
+            database = await self._opening.open_when_there(stop)
+            if database is not None:
+                await self._lead(database, stop)
+        finally:
+            await self.port.stop()
+            if database is not None:
+                await database.close()
+            await self._opening.leave()
+            leash.let_go()
+
+    async def _lead(self, database: Database, stop: asyncio.Event) -> None:
+        books = _books(database)
+        self._services.books = books
+        with guarded("publish"):
+            try:
+                found = await self._publisher.publish(books.plans)
+                self._log.info("published", revision=found.revision, changed=found.changed, notes=list(found.notes))
+            except CanaryError as error:
+                self._log.error("the file is not put in force", reason=str(error), hint=error.hint)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(stop))
+            group.create_task(
+                run_controller(
+                    rollouts=books.rollouts,
+                    leases=PostgresLeases(database),
+                    counters=books.control.counters,
+                    plans=books.plans,
+                    holder=f"{socket.gethostname()}:{os.getpid()}",
+                    stop=stop,
+                )
+            )
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        """Reads the file again when it changed or somebody asked; a refused one was logged by the publisher."""
+        while not stop.is_set():
+            if self._publisher.changed() or self._asked_to_reload:
+                self._asked_to_reload = False
+                with guarded("reload"):
+                    try:
+                        await self._reload(False)
+                    except CanaryError:
+                        pass
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await stop.wait()
+            except TimeoutError:
+                pass
+
+    async def _reload(self, dry_run: bool) -> Reloaded:
+        return await self._publisher.reload(self._services.use().plans, dry_run=dry_run)
+
+    def _ask(self) -> None:
+        self._asked_to_reload = True
+
+
+def _books(database: Database) -> Books:
+    control = ControlBooks(
+        rollouts=PostgresRollouts(database),
+        counters=PostgresCounters(database),
+        plans=PostgresPlans(database),
+        clock=WallClock(),
+    )
+    return Books(control=control, pairs=Pairs(database), evidence=_Sight(control).evidence)
+
+
+class _Sight:
+    """The evidence that people see: as of now, or what the last decision read where a rollout is over."""
+
+    def __init__(self, books: ControlBooks) -> None:
+        self._rollouts = books.rollouts
+        self._looks = Looks(books.counters)
+
+    async def evidence(self, state: RolloutState) -> Evidence | None:
+        """None where nothing was counted yet."""
+        if not state.phase.is_final:
+            return await self._looks.evidence(state)
+        self._looks.forget_all_but({active.id for active in await self._rollouts.active()})
+        rows = await self._rollouts.decisions(state.id, limit=20)
+        return next((row.evidence for row in rows if row.evidence is not None), None)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m canary.app.controller`: started by the supervisor."""
+    parser = argparse.ArgumentParser(prog="canary-controller")
+    parser.add_argument("--control-fd", type=int)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--state-dir", type=Path)
+    given = parser.parse_args(arguments)
+    setup_logs("controller")
+    try:
+        home = read_home(given.config, env=os.environ, state_dir=given.state_dir)
+        make_state_dir(home)
+        asyncio.run(Controller(home, env=os.environ).run(control_fd=given.control_fd))
+    except CanaryError as error:
+        structlog.get_logger("canary.controller").error("cannot run", reason=str(error), hint=error.hint)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

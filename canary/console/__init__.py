@@ -1,0 +1,1 @@
+"""The admin port for people: server-rendered pages that work without JavaScript."""

@@ -1,0 +1,193 @@
+"""What a page shows of a rollout: its timeline, its numbers and its reason, worked out before any markup."""
+
+from datetime import datetime
+from typing import Final
+
+from canary.rollout.state import RolloutState
+from canary.stats.evidence import Evidence, MetricEvidence
+from canary.terms import Frozen, Phase
+
+PHASES: Final = {
+    Phase.PENDING: ("waiting to start", "calm"),
+    Phase.SHADOWING: ("in shadow", "busy"),
+    Phase.CANARYING: ("on live traffic", "busy"),
+    Phase.WATCHING: ("promoted, watched", "good"),
+    Phase.DONE: ("promoted", "good"),
+    Phase.ROLLED_BACK: ("rolled back", "bad"),
+    Phase.CANCELLED: ("cancelled", "calm"),
+}
+METRICS: Final = {
+    "error": "errors",
+    "error_fast": "fast errors",
+    "error_timeout": "timeouts",
+    "latency": "latency",
+    "p50": "median latency",
+    "p95": "95th percentile",
+    "p99": "99th percentile",
+}
+
+
+class Step(Frozen, frozen=True, kw_only=True):
+    """One place on the timeline: `past`, `now`, `next`, or `ended` where the rollout stopped there."""
+
+    name: str
+    detail: str
+    when: str
+
+
+class Side(Frozen, frozen=True, kw_only=True):
+    """Evidence for one side of a metric against what is needed; `filled` is 0 to 100."""
+
+    log_e: str
+    need: str
+    filled: int
+    crossed: bool
+
+
+class Metric(Frozen, frozen=True, kw_only=True):
+    """One row of the evidence table."""
+
+    name: str
+    candidate: str
+    stable: str
+    pairs: str
+    rollback: Side | None
+    promote: Side | None
+    abstains: str
+
+
+class Card(Frozen, frozen=True, kw_only=True):
+    """One rollout."""
+
+    state: RolloutState
+    phase: str
+    tone: str
+    weight: str
+    steps: tuple[Step, ...]
+    metrics: tuple[Metric, ...]
+    samples: str
+    no_evidence: str
+    since: str
+
+
+def card_of(state: RolloutState, evidence: Evidence | None, *, now: datetime) -> Card:
+    """Everything that a rollout's card shows."""
+    phase, tone = PHASES[state.phase]
+    return Card(
+        state=state,
+        phase=phase,
+        tone="calm" if state.paused else tone,
+        weight=_weight(state),
+        steps=_steps(state),
+        metrics=tuple(_metric(metric) for metric in evidence.metrics) if evidence else (),
+        samples=_samples(evidence) if evidence else "",
+        no_evidence=_no_evidence(state, evidence),
+        since=_since(state, now),
+    )
+
+
+def percent(basis_points: int) -> str:
+    """100 -> `1 %`."""
+    return f"{basis_points / 100:g} %"
+
+
+def span(seconds: float) -> str:
+    """A duration for people."""
+    for size, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size or (seconds >= size and unit == "min"):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _weight(state: RolloutState) -> str:
+    segment = state.segment
+    if segment is None or state.phase in {Phase.PENDING, Phase.ROLLED_BACK, Phase.CANCELLED}:
+        return "no traffic to the candidate"
+    if state.phase is Phase.DONE:
+        return "all traffic to the candidate"
+    words = [f"{percent(segment.weight_bp)} of live traffic"] if segment.weight_bp else []
+    words += [f"{percent(segment.shadow_bp)} of stable's requests copied"] if segment.shadow_bp else []
+    return " and ".join(words) or "no traffic to the candidate"
+
+
+def _steps(state: RolloutState) -> tuple[Step, ...]:
+    names = [("start", "profile of the stable version")]
+    indexes: list[int | None] = [None]
+    if state.plan.shadow.share_bp:
+        names.append(("shadow", f"{percent(state.plan.shadow.share_bp)} copied, {state.plan.shadow.min_pairs} pairs"))
+        indexes.append(-1)
+    for index, stage in enumerate(state.plan.stages):
+        names.append((percent(stage.weight_bp), f"at least {span(stage.dwell_s)}"))
+        indexes.append(index)
+    if state.plan.watch.for_s:
+        names.append(("watch", f"{span(state.plan.watch.for_s)}, {percent(state.plan.watch.holdback_bp)} held back"))
+        indexes.append(len(state.plan.stages))
+    names.append(("done", "candidate in charge"))
+    here = _here(state, indexes)
+    return tuple(Step(name=name, detail=detail, when=_when(state, i, here)) for i, (name, detail) in enumerate(names))
+
+
+def _here(state: RolloutState, indexes: list[int | None]) -> int:
+    if state.phase is Phase.DONE:
+        return len(indexes)
+    at = state.segment.stage if state.segment else None
+    return indexes.index(at) if at in indexes else 0
+
+
+def _when(state: RolloutState, position: int, here: int) -> str:
+    if position < here or (state.phase is Phase.DONE and position == here):
+        return "past"
+    if position > here:
+        return "next"
+    return "ended" if state.phase.is_final else "now"
+
+
+def _metric(metric: MetricEvidence) -> Metric:
+    return Metric(
+        name=METRICS.get(metric.metric, metric.metric.replace("_", " ")),
+        candidate=_rate(metric.bad_candidate, metric.n_candidate),
+        stable=_rate(metric.bad_stable, metric.n_stable),
+        pairs=f"{metric.pairs_worse} worse, {metric.pairs_better} better of {metric.pairs}" if metric.pairs else "none",
+        rollback=_side(metric.log_e_rollback, metric.need_rollback),
+        promote=_side(metric.log_e_promote, metric.need_promote),
+        abstains=metric.abstains,
+    )
+
+
+def _rate(bad: int, n: int) -> str:
+    return f"{100 * bad / n:.2f} % ({bad} of {n})" if n else "none yet"
+
+
+def _side(log_e: float | None, need: float | None) -> Side | None:
+    if log_e is None or need is None:
+        return None
+    filled = round(100 * min(max(log_e / need, 0.0), 1.0)) if need > 0 else 100
+    return Side(log_e=f"{log_e:.2f}", need=f"{need:.2f}", filled=filled, crossed=log_e >= need)
+
+
+def _samples(evidence: Evidence) -> str:
+    words = [f"{evidence.assigned_candidate} requests on the candidate, {evidence.assigned_stable} on stable"]
+    words += [f"{evidence.pairs} pairs"]
+    if evidence.sample_ratio_broken:
+        words.append("the split is not what was asked for: nothing can be concluded")
+    if evidence.newest_tick_age_s is not None:
+        words.append(f"counted up to {span(evidence.newest_tick_age_s)} ago")
+    return ", ".join(words)
+
+
+def _no_evidence(state: RolloutState, evidence: Evidence | None) -> str:
+    if evidence is not None and evidence.metrics:
+        return evidence.abstains and f"People decide here: the statistics abstain ({evidence.abstains})."
+    if state.phase is Phase.PENDING:
+        return "Evidence begins once the stable version's profile is full: it fills with the route's traffic."
+    if evidence is not None and evidence.abstains:
+        return f"People decide here: the statistics abstain ({evidence.abstains})."
+    if state.phase.is_final:
+        return "It ended before any evidence was read."
+    return "No settled outcomes yet: the first ones come a few seconds after the traffic does."
+
+
+def _since(state: RolloutState, now: datetime) -> str:
+    if state.ended_at is not None:
+        return f"ended {span((now - state.ended_at).total_seconds())} ago"
+    return f"began {span((now - state.created_at).total_seconds())} ago"
