@@ -49,7 +49,7 @@ class _Pending(msgspec.Struct):
 class Tail:
     """Carries one journal until its writer is dead and all of it is committed."""
 
-    def __init__(self, journal: JournalDir, context: Context) -> None:
+    def __init__(self, journal: JournalDir, context: Context, *, patience_s: float = PATIENCE_S) -> None:
         self.journal = journal
         self.finished = False
         self.tick_at_us = 0  # committed
@@ -61,8 +61,9 @@ class Tail:
         self._resumed_in = -1
         self._pending: _Pending | None = None
         self._limit = MOST_FRAMES
-        self._suspect = -1  # offset of the one frame that Postgres refuses
+        self._suspect: int | None = None  # end of the one frame that Postgres refuses
         self._waiting_since: float | None = None
+        self._patience_s = patience_s
 
     async def run(self, stop: asyncio.Event) -> None:
         """Steps until the journal is finished, or is read to its end after `stop`."""
@@ -128,7 +129,6 @@ class Tail:
         fold = self._fold
         assert fold is not None
         fold.known = await self._context.watch.find(_segments(read.frames))
-        first = read.ends[0] if read.ends else -1
         fold.fold(read.frames, carried_is_known=self._offset.segment == self._resumed_in)
         if read.finished:
             fold.lose()
@@ -136,7 +136,7 @@ class Tail:
         rejected = len(read.bad)
         for bad in read.bad:
             self._context.rejected.put(self.journal.name, bad.offset, raw=bad.raw, reason=bad.reason)
-        if first == self._suspect:  # its counts stay, its rows cannot be stored
+        if read.ends and read.ends[0] == self._suspect:  # its counts stay, its rows cannot be stored
             outcomes, pairs, bodies = [], [], []
             rejected += 1
         counters, profiles = fold.cells.take(fold.tick_at_us)
@@ -169,7 +169,7 @@ class Tail:
         now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
-        return now - self._waiting_since >= PATIENCE_S
+        return now - self._waiting_since >= self._patience_s
 
     async def _commit(self, pending: _Pending) -> None:
         try:
