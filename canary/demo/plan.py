@@ -68,6 +68,7 @@ sidecar: {{listen: "127.0.0.1:{sidecar_port}"}}
 database: embedded
 state_dir: state
 answer_headers: {{version: true, arm: true}}   # so that the demonstration can count who was harmed by whom
+limits: {{drain: 3s}}
 routes:
   {ROUTE}:
     match: {{path_prefix: /v1/}}
