@@ -149,8 +149,8 @@ def _too_young(look: Look) -> Decision | None:
         return None
     if evidence.stage_settled_s <= 0:
         return _wait("the first settled requests of this stage", Reason.TRAFFIC)
-    word = "watched" if state.phase is Phase.WATCHING else "settled"
-    return _keep(f"too young: {words.span(evidence.stage_settled_s)} of {words.span(need_s)} {word}", Reason.AGE)
+    word = "watched" if state.phase is Phase.WATCHING else "of this stage settled"
+    return _keep(f"too early: {words.span(evidence.stage_settled_s)} of {words.span(need_s)} {word}", Reason.AGE)
 
 
 def _too_few_pairs(look: Look, evidence: Evidence) -> Decision | None:
@@ -159,7 +159,7 @@ def _too_few_pairs(look: Look, evidence: Evidence) -> Decision | None:
         return None
     if evidence.pairs == 0:
         return _wait(f"pairs 0/{need}: no copy has been answered and settled", Reason.TRAFFIC)
-    return _keep(f"too young: {evidence.pairs:,} of {need:,} pairs", Reason.AGE)
+    return _keep(f"too early: {evidence.pairs:,} of {need:,} pairs settled", Reason.AGE)
 
 
 def _gates_passed(look: Look) -> Decision | None:

@@ -154,7 +154,7 @@ def test_warm_up_counts_from_the_acknowledgement_and_is_no_dwell() -> None:
 
 def test_a_stage_dwells_in_settled_starts_not_in_time() -> None:
     decision = look(a_state(Phase.CANARYING), an_evidence(*ALL_CLEARED, stage_settled_s=59.0), after_s=4_000)
-    assert (decision.action, decision.because) == (Action.KEEP, "too young: 59 s of 60 s settled")
+    assert (decision.action, decision.because) == (Action.KEEP, "too early: 59 s of 60 s of this stage settled")
     assert look(a_state(Phase.CANARYING), an_evidence(*ALL_CLEARED, stage_settled_s=60.0)).action is Action.ADVANCE
 
 
@@ -207,7 +207,7 @@ def test_the_shadow_waits_for_its_pairs() -> None:
     none = look(a_state(Phase.SHADOWING, plan=plan), an_evidence(cleared("shadow_error"), pairs=0))
     some = look(a_state(Phase.SHADOWING, plan=plan), an_evidence(cleared("shadow_error"), pairs=9))
     assert none.waiting == "pairs 0/10: no copy has been answered and settled"
-    assert (some.action, some.because) == (Action.KEEP, "too young: 9 of 10 pairs")
+    assert (some.action, some.because) == (Action.KEEP, "too early: 9 of 10 pairs settled")
 
 
 def test_the_shadows_only_gate_is_the_pairs_error_row() -> None:
@@ -235,7 +235,7 @@ def test_the_shadows_row_is_no_gate_of_live_traffic() -> None:
 def test_the_watch_finishes_after_its_time_without_asking_for_proof() -> None:
     state = a_state(Phase.WATCHING, plan=a_plan(watch=Watch(for_s=7_200.0)))
     young = look(state, an_evidence(stage_settled_s=3_600.0))
-    assert (young.action, young.because) == (Action.KEEP, "too young: 60 min of 2 h watched")
+    assert (young.action, young.because) == (Action.KEEP, "too early: 60 min of 2 h watched")
     done = look(state, an_evidence(stage_settled_s=7_200.0))
     assert (done.action, done.because) == (Action.FINISH, "finished: v2 stayed within its guardrails for 2 h of watch")
 

@@ -1,0 +1,338 @@
+"""Who decides: one leader at a time, no write by a deposed one, nothing twice when a controller is killed."""
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+
+from canary.control.enact import Wish, create_rollout, order
+from canary.control.leader import RENEW_AFTER_S, TTL_S, Leader
+from canary.errors import StoreAway
+from canary.ports import Fence
+from canary.rollout.state import DecisionRow, RolloutState
+from canary.rollout.transitions import MOVES, PASSED_THROUGH
+from canary.store.memory import MemoryCounters, MemoryLeases, MemoryRollouts
+from canary.telemetry.guard import FAILURES
+from canary.terms import Action, Phase
+from tests.support.control_world import Behaviour, FakeClock, World, a_config
+
+WISH = Wish(route="chat", candidate="v2")
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it runs on."""
+
+
+class Countdown:
+    """Kills at one of the calls of the books, before or after it took effect."""
+
+    def __init__(self, calls: int, *, after: bool) -> None:
+        self.left = calls
+        self.after = after
+
+    def step(self, *, done: bool) -> None:
+        """One side of a call; raises Killed when its time has come."""
+        if done is self.after:
+            self.left -= 1
+            if self.left == 0:
+                raise Killed
+
+
+class MortalRollouts(MemoryRollouts):
+    """Rollouts of a controller that dies at a step."""
+
+    def __init__(self, world: World, countdown: Countdown) -> None:
+        super().__init__(world.store)
+        self._countdown = countdown
+
+    async def next_segment(self) -> int:
+        """As the book does."""
+        self._countdown.step(done=False)
+        segment = await super().next_segment()
+        self._countdown.step(done=True)
+        return segment
+
+    async def save(self, before: RolloutState, after: RolloutState, row: DecisionRow | None, **how: Any) -> RolloutState:
+        """As the book does."""
+        self._countdown.step(done=False)
+        saved = await super().save(before, after, row, **how)
+        self._countdown.step(done=True)
+        return saved
+
+
+class SlowRollouts(MemoryRollouts):
+    """Rollouts of a controller that is paused before its save reaches the book."""
+
+    def __init__(self, world: World, *, pause_s: float, other: Any) -> None:
+        super().__init__(world.store)
+        self._world = world
+        self._pause_s = pause_s
+        self._other = other
+        self.refused: list[type[Exception]] = []
+
+    async def save(self, before: RolloutState, after: RolloutState, row: DecisionRow | None, **how: Any) -> RolloutState:
+        """Sleeps, then writes as the book does."""
+        self._world.clock.seconds += self._pause_s
+        if self._other is not None:
+            await self._other()
+        try:
+            return await super().save(before, after, row, **how)
+        except Exception as error:
+            self.refused.append(type(error))
+            raise
+
+
+async def begun(world: World) -> RolloutState:
+    """A rollout that was just created."""
+    await world.plans.publish(a_config(), by="ada")
+    await world.fleet.follow()
+    return await create_rollout(world.books, WISH, actor="ada")
+
+
+async def test_only_one_of_two_leads_and_renews_under_one_epoch() -> None:
+    world = World()
+    one = Leader(MemoryLeases(world.store), "one", elapsed=world.clock.elapsed)
+    two = Leader(MemoryLeases(world.store), "two", elapsed=world.clock.elapsed)
+    for _ in range(20):
+        assert await one.lead() == Fence(name="control", epoch=1)
+        assert await two.lead() is None
+        world.clock.seconds += 1
+
+
+async def test_the_lease_is_renewed_at_a_third_of_its_time() -> None:
+    clock = FakeClock()
+    world = World()
+    world.store.clock = world.clock = clock
+    leader = Leader(MemoryLeases(world.store), "one", elapsed=clock.elapsed)
+    await leader.lead()
+    clock.seconds = RENEW_AFTER_S - 0.01
+    await leader.lead()
+    assert (world.store.leases["control"].expires_at - clock.now()).total_seconds() < TTL_S - RENEW_AFTER_S + 0.1
+    clock.seconds = RENEW_AFTER_S
+    await leader.lead()
+    assert (world.store.leases["control"].expires_at - clock.now()).total_seconds() == TTL_S
+
+
+async def test_another_takes_over_when_the_lease_runs_out_under_the_next_epoch() -> None:
+    world = World()
+    one = Leader(MemoryLeases(world.store), "one", elapsed=world.clock.elapsed)
+    two = Leader(MemoryLeases(world.store), "two", elapsed=world.clock.elapsed)
+    await one.lead()
+    world.clock.seconds += TTL_S - 0.1
+    assert await two.lead() is None
+    world.clock.seconds += 0.1
+    assert await two.lead() == Fence(name="control", epoch=2)
+    assert await one.lead() is None
+
+
+async def test_who_resigns_is_followed_at_once() -> None:
+    world = World()
+    one = Leader(MemoryLeases(world.store), "one", elapsed=world.clock.elapsed)
+    two = Leader(MemoryLeases(world.store), "two", elapsed=world.clock.elapsed)
+    await one.lead()
+    await one.resign()
+    world.clock.seconds += 0.1
+    assert await two.lead() == Fence(name="control", epoch=2)
+
+
+async def test_a_leader_knows_the_databases_time() -> None:
+    world = World()
+    leader = Leader(MemoryLeases(world.store), "one", elapsed=world.clock.elapsed)
+    await leader.lead()
+    assert leader.now() == world.clock.now()
+    world.clock.seconds += 1.5
+    assert leader.now() == world.clock.now()
+
+
+async def test_the_other_controller_stands_by() -> None:
+    world = World()
+    rollout = await begun(world)
+    one, two = world.controller("one"), world.controller("two")
+    for _ in range(20):
+        await world.second(one, two)
+        assert not await two.tick()
+    assert {row.epoch for row in (await world.rows(rollout.id))[1:]} == {1}
+
+
+async def test_two_controllers_together_decide_as_one_does() -> None:
+    alone, together = World(), World()
+    first, second = await begun(alone), await begun(together)
+    await alone.run(alone.controller(), lambda state: state.phase.is_final)
+    one, two = together.controller("one"), together.controller("two")
+    for _ in range(int(alone.clock.seconds)):
+        await together.second(one, two)
+    assert await together.actions(second.id) == await alone.actions(first.id)
+
+
+@pytest.mark.parametrize("pause_s", [TTL_S, 60.0])
+async def test_a_leader_paused_past_its_lease_writes_nothing(pause_s: float) -> None:
+    world = World()
+    rollout = await begun(world)
+    slow = SlowRollouts(world, pause_s=pause_s, other=None)
+    paused = world.controller("one", rollouts=slow)
+    await world.fleet.serve_second(world.clock)
+    before = await world.rollouts.get(rollout.id)
+    assert not await paused.tick()
+    assert await world.rollouts.get(rollout.id) == before
+    assert len(await world.rows(rollout.id)) == 1
+    assert [error.__name__ for error in slow.refused] == ["Deposed"]
+
+
+async def test_a_deposed_leader_that_wakes_up_does_not_decide_again_what_the_next_one_decided() -> None:
+    world = World()
+    rollout = await begun(world)
+    other = world.controller("two")
+
+    async def meanwhile() -> None:
+        await world.second(other)
+
+    slow = SlowRollouts(world, pause_s=TTL_S, other=meanwhile)
+    paused = world.controller("one", rollouts=slow)
+    for _ in range(6):
+        await world.fleet.serve_second(world.clock)
+    await paused.tick()
+    assert slow.refused
+    assert await world.actions(rollout.id) == [Action.CREATE, Action.START]
+    assert (await world.rows(rollout.id))[-1].epoch == 2
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("calls", range(1, 16))
+async def test_killed_at_any_step_nothing_is_decided_twice(calls: int, after: bool) -> None:
+    world = World()
+    rollout = await begun(world)
+    mortal = world.controller("mortal", rollouts=MortalRollouts(world, Countdown(calls, after=after)))
+    with pytest.raises(Killed):
+        await world.run(mortal, lambda state: state.phase.is_final)
+    state = await world.run(world.controller("heir"), lambda state: state.phase.is_final)
+    assert state.phase is Phase.DONE, state.because
+    check_story(await world.rows(rollout.id))
+    assert await world.actions(rollout.id) == [
+        Action.CREATE,
+        Action.START,
+        Action.ADVANCE,
+        Action.ADVANCE,
+        Action.PROMOTE,
+        Action.FINISH,
+    ]
+    assert len({segment.id for segment in state.segments}) == len(state.segments) == 4
+
+
+def check_story(rows: list[DecisionRow]) -> None:
+    """Each row follows from the one before it by a move of the table, under epochs that never fall."""
+    for before, row in pairwise(rows):
+        assert row.revision > before.revision
+        assert row.epoch >= before.epoch or row.epoch == 0
+        if row.decision.action is Action.KEEP:
+            assert row.phase is before.phase
+        else:
+            target = MOVES[before.phase, row.decision.action]
+            assert row.phase in {target, PASSED_THROUGH.get(target)}
+
+
+async def test_an_order_in_the_middle_of_a_tick_wins_and_the_tick_writes_nothing() -> None:
+    world = World()
+    rollout = await begun(world)
+
+    async def hold() -> None:
+        slow._other = None
+        await order(world.books, rollout.id, Action.HOLD, actor="bob", reason="lunch")
+
+    slow = SlowRollouts(world, pause_s=0.0, other=hold)
+    controller = world.controller(rollouts=slow)
+    await world.fleet.serve_second(world.clock)
+    assert await controller.tick()
+    assert [error.__name__ for error in slow.refused] == ["StaleRevision"]
+    assert await world.actions(rollout.id) == [Action.CREATE, Action.HOLD]
+
+
+class BrokenCounters(MemoryCounters):
+    """Counters that cannot be read for one rollout."""
+
+    def __init__(self, world: World, rollout: str, error: Exception) -> None:
+        super().__init__(world.store)
+        self._broken = rollout
+        self.error: Exception | None = error
+
+    async def profile(self, route: str, version_hash: str, *, hours: int = 24) -> Any:
+        """Fails for route `bad`."""
+        if route == self._broken and self.error is not None:
+            raise self.error
+        return await super().profile(route, version_hash, hours=hours)
+
+
+async def two_routes(world: World) -> tuple[RolloutState, RolloutState]:
+    """A rollout on route `bad` and a younger one on route `chat`."""
+    config = a_config()
+    (chat,) = config.routes
+    bad = msgspec.structs.replace(chat, name="bad")
+    await world.plans.publish(msgspec.structs.replace(config, routes=(bad, chat)), by="ada")
+    first = await create_rollout(world.books, Wish(route="bad", candidate="v2"), actor="ada")
+    world.clock.seconds += 1
+    return first, await create_rollout(world.books, WISH, actor="ada")
+
+
+async def test_one_bad_rollout_does_not_stop_the_others() -> None:
+    world = World()
+    bad, good = await two_routes(world)
+    controller = world.controller(counters=BrokenCounters(world, "bad", ValueError("cells are damaged")))
+    failures = FAILURES["decide"]
+    for _ in range(6):
+        world.fleet._rollout = None
+        await world.fleet.serve_second(world.clock)
+        assert await controller.tick()
+    assert (await world.rollouts.get(good.id)).phase is Phase.SHADOWING
+    assert (await world.rollouts.get(bad.id)).phase is Phase.PENDING
+    assert FAILURES["decide"] == failures + 6
+
+
+async def test_a_database_that_is_away_ends_the_tick_and_the_next_one_goes_on() -> None:
+    world = World()
+    await two_routes(world)
+    counters = BrokenCounters(world, "bad", StoreAway("connection refused"))
+    controller = world.controller(counters=counters)
+    with pytest.raises(StoreAway):
+        await controller.tick()
+    counters.error = None
+    assert await controller.tick()
+
+
+async def test_a_new_leader_does_not_repeat_what_the_last_one_noted() -> None:
+    world = World(per_s=3)
+    rollout = await begun(world)
+    one = world.controller("one")
+    for _ in range(12):
+        await world.second(one)
+    noted = len(await world.rows(rollout.id))
+    world.clock.seconds += TTL_S
+    two = world.controller("two")
+    for _ in range(12):
+        await world.second(two)
+    assert len(await world.rows(rollout.id)) == noted
+
+
+async def test_a_stage_waits_for_the_slowest_sidecar() -> None:
+    world = World()
+    rollout = await begun(world)
+    controller = world.controller()
+    behind = await world.plans.in_force()
+    for _ in range(30):
+        await world.plans.acknowledge("behind", behind.plan_revision, 1)
+        await world.second(controller)
+    state = await world.rollouts.get(rollout.id)
+    assert (state.phase, state.stage_acked_at) == (Phase.SHADOWING, None)
+    assert state.waiting.startswith("sidecars to acknowledge this stage")
+    await world.run(controller, lambda state: state.stage == 0, within_s=12)  # gone for 10 s: nobody waits for it
+
+
+async def test_rollbacks_need_no_acknowledgement() -> None:
+    world = World()
+    world.fleet.candidate = Behaviour(error_rate=0.5)
+    await begun(world)
+    controller = world.controller()
+    behind = (await world.plans.in_force()).plan_revision
+    for _ in range(20):
+        await world.plans.acknowledge("behind", behind, 1)
+        await world.second(controller)
+    assert (await world.rollouts.find())[0].phase is Phase.ROLLED_BACK
