@@ -20,7 +20,7 @@ from canary.app.publish import Publisher
 from canary.control.books import Books as ControlBooks
 from canary.control.look import Looks
 from canary.control.run import run_controller
-from canary.errors import CanaryError
+from canary.errors import CanaryError, Conflict
 from canary.rollout.state import RolloutState
 from canary.stats.evidence import Evidence
 from canary.store.books import PostgresLeases, PostgresRollouts
@@ -54,6 +54,7 @@ class Controller:
         self.port = AdminPort(self._services, listen=listen, token=home.token(env))
         self._log = structlog.get_logger("canary.controller")
         self._asked_to_reload = False
+        self._refused = ""
 
     async def run(self, *, control_fd: int | None = None) -> None:
         """Until SIGTERM, or the supervisor's word or end."""
@@ -75,14 +76,7 @@ class Controller:
             leash.let_go()
 
     async def _lead(self, database: Database, stop: asyncio.Event) -> None:
-        books = _books(database)
-        self._services.books = books
-        with guarded("publish"):
-            try:
-                found = await self._publisher.publish(books.plans)
-                self._log.info("published", revision=found.revision, changed=found.changed, notes=list(found.notes))
-            except CanaryError as error:
-                self._log.error("the file is not put in force", reason=str(error), hint=error.hint)
+        books = self._services.books = _books(database)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(stop))
             group.create_task(
@@ -97,9 +91,12 @@ class Controller:
             )
 
     async def _watch(self, stop: asyncio.Event) -> None:
-        """Reads the file again when it changed or somebody asked; a refused one was logged by the publisher."""
+        """Puts the file in force, and again when it changed or somebody asked; a refused one was logged by the publisher."""
+        published = False
         while not stop.is_set():
-            if self._publisher.changed() or self._asked_to_reload:
+            if not published:
+                published = await self._publish()
+            elif self._publisher.changed() or self._asked_to_reload:
                 self._asked_to_reload = False
                 with guarded("reload"):
                     try:
@@ -111,6 +108,20 @@ class Controller:
                     await stop.wait()
             except TimeoutError:
                 pass
+
+    async def _publish(self) -> bool:
+        """True where trying again changes nothing: it is in force, or it was refused and has to be changed first."""
+        with guarded("publish"):
+            try:
+                found = await self._publisher.publish(self._services.use().plans)
+                self._log.info("published", revision=found.revision, changed=found.changed, notes=list(found.notes))
+                return True
+            except CanaryError as error:
+                if str(error) != self._refused:
+                    self._log.error("the file is not put in force", reason=str(error), hint=error.hint)
+                self._refused = str(error)
+                return isinstance(error, Conflict)
+        return False
 
     async def _reload(self, dry_run: bool) -> Reloaded:
         return await self._publisher.reload(self._services.use().plans, dry_run=dry_run)

@@ -9,7 +9,6 @@ from canary.app.home import EMBEDDED, Home
 from canary.errors import StoreAway
 from canary.store.database import Database
 from canary.store.embedded import EmbeddedPostgres
-from canary.store.migrate import upgrade
 
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0)
 
@@ -27,8 +26,11 @@ class Opening:
         """A pool on up-to-date tables; raises StoreAway or StoreError."""
         url = self._url
         if self._embedded is not None:
-            url = await asyncio.to_thread(self._embedded.ensure)
-            if not self._upgraded:  # a server elsewhere is upgraded by `canary db upgrade`, when its owner says so
+            url = await asyncio.to_thread(self._embedded.start)
+            if not self._upgraded:
+                from canary.store.migrate import upgrade  # its libraries cost the start 0.3 s; others do without
+
+                # A server elsewhere is upgraded by `canary db upgrade`, when its owner says so
                 await asyncio.to_thread(upgrade, url)
                 self._upgraded = True
         return await Database.open(url)

@@ -3,21 +3,24 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from canary.app.children import Spec, process_spec, worker_spec
-from canary.app.first import write_first_snapshot
 from canary.app.home import DATABASE_URL, EMBEDDED, Home, claim, make_state_dir
 from canary.app.listeners import bind, refuse_open_admin, shown_address
 from canary.app.stopping import Role
 from canary.app.supervisor import Supervisor
+from canary.errors import SnapshotError
+from canary.split.spec import RouteSpec
 from canary.store.embedded import EmbeddedPostgres
+from canary.store.snapshot import read_snapshot
 from canary.telemetry.lines import setup_lines
 from canary.terms import Frozen
 
-FIRST_SNAPSHOT_AFTER_S: Final = 5.0
-"""How long a machine without a snapshot waits for a plan from the database before its own file speaks."""
+SEEN_AFTER_S: Final = 0.3
+"""Workers look for a new snapshot ten times a second."""
 
 _DRAIN_MARGIN_S: Final = 2.0
 
@@ -62,6 +65,11 @@ def serve(
     held = claim(home)
     listeners = bind(local.listen, workers or local.workers)
     postgres = EmbeddedPostgres(home.state_dir) if home.database(env) == EMBEDDED else None
+
+    def say() -> None:
+        if announce is not None:
+            announce(_serving(home, listeners, with_controller, began))
+
     try:
         if postgres is not None:
             postgres.start()
@@ -71,9 +79,7 @@ def serve(
             status=home.status,
             drain_s=home.file.config.limits.drain_s + _DRAIN_MARGIN_S,
             server=postgres,
-            watch=_Beginning(
-                home, lambda: announce(_serving(home, listeners, with_controller, began)) if announce else None
-            ).look,
+            watch=_Beginning(home.snapshot, say).look,
         )
         return supervisor.run()
     finally:
@@ -85,23 +91,23 @@ def serve(
 
 
 class _Beginning:
-    """The first seconds: a first snapshot from the file where no plan comes in time, and the word that all serves."""
+    """Says once that all serves: every process is ready, and a snapshot has been there for a moment."""
 
-    def __init__(self, home: Home, announce: Callable[[], None]) -> None:
-        self._home = home
+    def __init__(self, snapshot: Path, announce: Callable[[], None]) -> None:
+        self._snapshot = snapshot
         self._announce: Callable[[], None] | None = announce
-        self._due_at = time.monotonic() + FIRST_SNAPSHOT_AFTER_S
+        self._planned_at: float | None = None
 
-    def look(self, now: float, all_ready: bool) -> None:
-        """Called at each turn of the supervisor; does nothing any more once it announced."""
+    def look(self, now: float, all_ready: bool) -> bool:
+        """Called at each turn of the supervisor; True while it wants to be called again soon."""
         if self._announce is None:
-            return
-        planned = self._home.snapshot.exists()
-        if not planned and now >= self._due_at:
-            planned = write_first_snapshot(self._home)
-        if planned and all_ready:
-            announce, self._announce = self._announce, None
-            announce()
+            return False
+        if all_ready and self._snapshot.exists():
+            self._planned_at = self._planned_at or now
+            if now - self._planned_at >= SEEN_AFTER_S:
+                announce, self._announce = self._announce, None
+                announce()
+        return True
 
 
 def _specs(home: Home, listeners: list[socket.socket], *, env: Mapping[str, str], with_controller: bool) -> list[Spec]:
@@ -123,6 +129,14 @@ def _serving(home: Home, listeners: list[socket.socket], with_controller: bool, 
         admin=local.admin_listen if with_controller else "",
         sidecar=local.sidecar_listen,
         state_dir=str(home.state_dir),
-        routes=tuple(f"{route.name}: {route.match.path_prefix} -> {route.stable}" for route in home.file.config.routes),
+        routes=tuple(f"{route.name}: {route.match.path_prefix} -> {route.stable}" for route in _in_charge(home)),
         started_in_s=time.monotonic() - began,
     )
+
+
+def _in_charge(home: Home) -> Sequence[RouteSpec]:
+    """The snapshot's routes: what the file says may have been overtaken by a promotion."""
+    try:
+        return read_snapshot(home.snapshot).routes
+    except SnapshotError:
+        return home.file.config.routes

@@ -2,9 +2,13 @@
 
 import socket
 import time
+from typing import Final
 
 from canary.app.children import Child, Spec
 from canary.app.restarts import History, Queue, after_death, delay_s
+
+_FIRST_START_S: Final = 10.0
+"""Grace for the first start, when all workers begin together on a cold machine; a death ends it at once."""
 
 
 class Slot:
@@ -17,7 +21,7 @@ class Slot:
         self.history = History()
         self.due_at = 0.0  # monotonic instant of the next start, where no child runs
         self.lent_to: set[str] = set()
-        self._unserved_since: float | None = time.monotonic()
+        self._unserved_since: float | None = time.monotonic() + _FIRST_START_S
         self._restart_failed = False
 
     @property
@@ -45,7 +49,7 @@ class Slot:
         self.history = after_death(self.history, lived_s=lived_s, now=now)
         self.due_at = now + delay_s(self.history, unserved=alone)
         self._restart_failed = not was_ready
-        if was_ready or self._unserved_since is None:
+        if was_ready or self._unserved_since is None or self._unserved_since > now:
             self._unserved_since = now
 
     def queue(self) -> Queue:

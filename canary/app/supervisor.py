@@ -19,6 +19,7 @@ from canary.app.stopping import Role, Step, first_step, next_step
 
 _LOG: Final = logging.getLogger("canary.supervisor")
 _IDLE_S: Final = 1.0
+_SOON_S: Final = 0.1
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
@@ -33,15 +34,16 @@ class Supervisor:
         status: Path,
         drain_s: float = 30.0,
         server: Server | None = None,
-        watch: Callable[[float, bool], None] | None = None,
+        watch: Callable[[float, bool], bool] | None = None,
     ) -> None:
-        """`watch` is called at each turn with the monotonic time and whether all children said that they are ready."""
+        """`watch` is called at each turn with the monotonic time and whether all children are ready; True: again soon."""
         workers = iter(listeners)
         self._slots = [Slot(spec, next(workers) if spec.role is Role.WORKER else None) for spec in specs]
         self._status = StatusFile(status)
         self._drain_s = drain_s
         self._server = Kept(server) if server is not None else None
         self._watch = watch
+        self._hurried = False
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = socket.socketpair()
         self._asked = {signal.SIGTERM: 0, signal.SIGINT: 0, signal.SIGHUP: 0}
@@ -112,8 +114,8 @@ class Supervisor:
         """Until the next thing is due; events end it early."""
         now = time.monotonic()
         due = [slot.due_at - now for slot in self._slots if slot.child is None and self._stop is None]
-        unready = any(slot.child is not None and not slot.child.ready for slot in self._slots)
-        return max(0.0, min([_IDLE_S, *due, *([0.1] if unready else [])]))
+        unready = self._hurried or any(slot.child is not None and not slot.child.ready for slot in self._slots)
+        return max(0.0, min([_IDLE_S, *due, *([_SOON_S] if unready else [])]))
 
     def _start(self, slot: Slot) -> None:
         try:
@@ -161,7 +163,7 @@ class Supervisor:
         if self._server is not None:
             self._server.look(now)
         if self._watch is not None:
-            self._watch(now, all(slot.ready for slot in self._slots))
+            self._hurried = self._watch(now, all(slot.ready for slot in self._slots))
         return True
 
     def _lend(self, now: float) -> None:

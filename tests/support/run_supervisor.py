@@ -33,10 +33,11 @@ def main(folder: Path, workers: int) -> int:
     specs += [spec("courier", Role.COURIER), spec("controller", Role.CONTROLLER)]
     said: list[int] = []
 
-    def say_port_once(_now: float, all_ready: bool) -> None:
+    def say_port_once(_now: float, all_ready: bool) -> bool:
         if all_ready and not said:
             said.append(listeners[0].getsockname()[1])
             print(said[0], flush=True)
+        return not said
 
     supervisor = Supervisor(
         specs,
