@@ -64,6 +64,13 @@ def clean(value: str) -> str:
     return text(value).decode()
 
 
+def _checked(exchange_id: bytes) -> bytes:
+    """Pack would fill a short id with zeros and cut a long one, without a word."""
+    if len(exchange_id) != 16:
+        raise error(f"an exchange id of {len(exchange_id)} bytes")
+    return exchange_id
+
+
 def _field(value: bytes) -> bytes:
     return _LENGTH.pack(len(value)) + value
 
@@ -108,7 +115,7 @@ def outcome_bytes(row: OutcomeRow, recorded: int) -> bytes:
     return b"".join(
         (
             _OUTCOME.pack(
-                *(32, 16, eid, 8, recorded, 8, start - EPOCH_US, 4, segment, 2, stratum, 2, bucket, 2, weight),
+                *(32, 16, _checked(eid), 8, recorded, 8, start - EPOCH_US, 4, segment, 2, stratum, 2, bucket, 2, weight),
                 *(2, status, 1, failed, 8, end, 2, attempts, 8, sent, 8, got),
             ),
             durations,
@@ -133,7 +140,7 @@ def pair_bytes(row: PairRow, recorded: int) -> bytes:
     return b"".join(
         (
             _PAIR.pack(
-                *(26, 16, eid, 8, recorded, 8, start - EPOCH_US, 4, segment, 1, same_status, 1, lost, 1, row.differs),
+                *(26, 16, _checked(eid), 8, recorded, 8, start - EPOCH_US, 4, segment, 1, same_status, 1, lost, 1, row.differs),
                 *(2, status, 1, failed, 8, end, 8, size, 2, s_status, 1, s_failed, 8, s_end, 8, s_size),
             ),
             durations,
@@ -145,7 +152,7 @@ def pair_bytes(row: PairRow, recorded: int) -> bytes:
 
 def body_bytes(row: BodyRow, recorded: int) -> bytes:
     """One row of `bodies`."""
-    head = _BODY.pack(5, 16, row.exchange_id, 8, recorded, 8, row.keep_until_us - EPOCH_US)
+    head = _BODY.pack(5, 16, _checked(row.exchange_id), 8, recorded, 8, row.keep_until_us - EPOCH_US)
     return b"".join((head, _long_text(row.route), _field(row.blob)))
 
 
