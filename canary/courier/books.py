@@ -30,6 +30,14 @@ class Hearing(Protocol):
         ...
 
 
+class House(Protocol):
+    """The tables' upkeep."""
+
+    async def tidy(self, *, keep_days: int) -> None:
+        """Makes partitions for the days ahead; drops those older than `keep_days` (0: none)."""
+        ...
+
+
 class Books(msgspec.Struct, frozen=True):
     """All of them."""
 
@@ -37,3 +45,4 @@ class Books(msgspec.Struct, frozen=True):
     plans: PlanBook
     rollouts: RolloutBook
     hearing: Hearing
+    house: House

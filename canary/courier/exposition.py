@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from canary.courier.tally import BUCKETS, Histogram, Tally
+from canary.telemetry.page import Sample
 
 _FIRST_BUCKET: Final = 6  # 64 us; everything faster is in it
 _LAST_BUCKET: Final = 30  # 1,074 s
@@ -21,9 +22,28 @@ class Standing(msgspec.Struct, frozen=True):
     dropped_frames: int
 
 
-def exposition(tally: Tally, standing: Standing) -> str:
-    """All families, ready to be served."""
-    return "".join(f"{line}\n" for line in _lines(tally, standing))
+def exposition(tally: Tally, standing: Standing, pages: Iterable[Sample] = ()) -> str:
+    """All families, the workers' own included, ready to be served."""
+    return "".join(f"{line}\n" for line in (*_lines(tally, standing), *_page_lines(pages)))
+
+
+def _page_lines(samples: Iterable[Sample]) -> Iterator[str]:
+    """What workers count in their pages, family by family."""
+    by_family: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_family.setdefault(_family_of(sample.name), []).append(sample)
+    for family, members in sorted(by_family.items()):
+        kind = "histogram" if family != members[0].name else "counter" if family.endswith("_total") else "gauge"
+        yield from _family(family, kind, "Counted by the workers.")
+        for sample in members:
+            yield f"{sample.name}{_labels(dict(sample.labels)) if sample.labels else ''} {sample.value}"
+
+
+def _family_of(name: str) -> str:
+    for part in ("_bucket", "_sum", "_count"):
+        if name.endswith(f"_us{part}"):
+            return name.removesuffix(part)
+    return name
 
 
 def _lines(tally: Tally, standing: Standing) -> Iterator[str]:
@@ -43,11 +63,6 @@ def _lines(tally: Tally, standing: Standing) -> Iterator[str]:
         yield from _family(name, "counter", text)
         yield f"{name} {value}"
     yield from _gauge("canary_journal_dropped_frames", "Frames dropped at a bound by living workers.", standing.dropped_frames)
-    yield from _counters(
-        "canary_shadow_dropped_total",
-        "Requests not copied to a shadow, by reason.",
-        (({"reason": str(reason)}, n) for reason, n in sorted(tally.shadow_dropped.items())),
-    )
     yield from _counters(
         "canary_requests_total",
         "Answers recorded, by route, arm and class of status (0xx: no head came).",

@@ -26,11 +26,12 @@ _PROFILED: Final = frozenset({AssignedBy.DEFAULT, AssignedBy.HASH})
 class Waiting:
     """A live frame whose copy was sent."""
 
-    __slots__ = ("frame", "outcome", "segment")
+    __slots__ = ("fact", "frame", "outcome", "segment")
 
-    def __init__(self, frame: Live, outcome: Outcome, segment: SegmentFacts | None) -> None:
+    def __init__(self, frame: Live, outcome: Outcome, *, fact: Fact, segment: SegmentFacts | None) -> None:
         self.frame = frame  # without bodies: the pair frame repeats them
         self.outcome = outcome
+        self.fact = fact
         self.segment = segment  # None where its start was not counted
 
 
@@ -56,7 +57,8 @@ class Fold:
                     self.opens[frame.exchange_id] = frame
                 case Live():
                     counted = self.opens.pop(frame.exchange_id, None) is not None or frame.carried
-                    self._begin_waiting(frame, self._observe(frame), counted=counted)
+                    outcome = self._observe(frame)
+                    self._begin_waiting(frame, outcome, fact=_fact(outcome), counted=counted)
                 case Pair():
                     self.opens.pop(frame.live.exchange_id, None)
                     self.waiting.pop(frame.live.exchange_id, None)
@@ -115,22 +117,24 @@ class Fold:
         if frame.carried and (exchange_id in self.waiting or carried_is_known):
             if exchange_id not in self.waiting:
                 # its open frame stood in an older segment: taken as counted, as all of a copied answer's are
-                self._begin_waiting(frame, self._observe(frame), counted=True)
+                outcome = self._observe(frame)
+                self._begin_waiting(frame, outcome, fact=_fact(outcome), counted=True)
             return
         outcome = self._observe(frame)
+        fact = _fact(outcome)
         opened = self.opens.pop(exchange_id, None)
         self.outcomes.append(outcome_row(frame, outcome, rollout=self._rollout(frame.segment)))
         self._tally.live(frame, outcome)
         if frame.mirror:
-            self._begin_waiting(frame, outcome, counted=opened is not None)
+            self._begin_waiting(frame, outcome, fact=fact, counted=opened is not None)
         else:
             self._body(frame, None)
         if opened is not None:
-            self._count_end(frame, outcome, opened)
+            self._count_end(opened, fact, copied=bool(frame.mirror))
         if frame.arm is Arm.STABLE and frame.assigned_by in _PROFILED:
             version_hash = self.known.hashes.get((frame.route, frame.side.version))
             if version_hash is not None:
-                self.cells.profile((frame.route, version_hash, frame.start_at_us // HOUR_US), _fact(outcome))
+                self.cells.profile((frame.route, version_hash, frame.start_at_us // HOUR_US), fact)
 
     def _pair(self, frame: Pair) -> None:
         live = frame.live
@@ -146,19 +150,18 @@ class Fold:
         self.pairs.append(pair_row(frame, waiting.outcome, shadow=shadow, rollout=self._rollout(live.segment)))
         self._body(live, frame)
         if segment is not None and segment.scoring is not None and self._still_counts(segment, live.start_at_us):
-            facts = _fact(waiting.outcome), _fact(shadow)
-            keys = pair_ends(segment.scoring, live.start_at_us, *facts, stratum=live.stratum)
+            keys = pair_ends(segment.scoring, live.start_at_us, waiting.fact, _fact(shadow), stratum=live.stratum)
             self.cells.count((segment.rollout, live.segment, live.start_at_us // MINUTE_US), keys)
 
-    def _count_end(self, frame: Live, outcome: Outcome, opened: Open) -> None:
+    def _count_end(self, opened: Open, fact: Fact, *, copied: bool) -> None:
         """Cells of an end whose start was counted; segment, arm and stratum are those of the open frame."""
         segment = self._counted(opened)
         if segment is None or segment.scoring is None:
             return
         start_at_us, stratum = opened.start_at_us, opened.stratum
-        keys = ends(segment.scoring, opened.arm, start_at_us, _fact(outcome), stratum=stratum)
-        if opened.mirrored and not frame.mirror:
-            keys += pair_drops(segment.scoring, start_at_us, outcome.age_us, stratum=stratum)
+        keys = ends(segment.scoring, opened.arm, start_at_us, fact, stratum=stratum)
+        if opened.mirrored and not copied:
+            keys += pair_drops(segment.scoring, start_at_us, fact.age_us, stratum=stratum)
         self.cells.count((segment.rollout, opened.segment, opened.start_at_us // MINUTE_US), keys)
 
     def _counted(self, opened: Open) -> SegmentFacts | None:
@@ -172,11 +175,11 @@ class Fold:
         """False once the minute is closed: its end and the timeout are behind the journal's tick."""
         return self.tick_at_us <= (start_at_us // MINUTE_US + 1) * MINUTE_US + segment.timeout_us + SLACK_US
 
-    def _begin_waiting(self, frame: Live, outcome: Outcome, *, counted: bool) -> None:
+    def _begin_waiting(self, frame: Live, outcome: Outcome, *, fact: Fact, counted: bool) -> None:
         if not frame.mirror:
             return
         segment = self.known.segments.get(frame.segment) if counted else None
-        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), outcome, segment)
+        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), outcome, fact=fact, segment=segment)
 
     def _observe(self, frame: Live) -> Outcome:
         route = self.known.routes.get(frame.route, UNKNOWN_ROUTE)

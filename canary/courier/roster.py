@@ -13,14 +13,14 @@ from canary.courier.backoff import wait
 from canary.courier.exposition import Standing, exposition
 from canary.courier.tail import Context, Tail
 from canary.courier.tally import Tally
+from canary.courier.workers import Workers
 from canary.errors import SnapshotError
 from canary.store.journal import spool_bytes
 from canary.store.snapshot import read_snapshot
-from canary.store.spool import JournalDir, journals, sweep
+from canary.store.spool import journals, sweep
 
 SCAN_S: Final = 0.2
 DRAIN_S: Final = 10.0  # after the stop: to the journals' ends
-SILENT_S: Final = 10.0  # a worker writes a tick each second
 
 _log = structlog.get_logger("canary.courier")
 
@@ -39,6 +39,7 @@ class Roster:
         self._spool = state_dir / "journal"
         self._snapshot = state_dir / "snapshot.json"
         self._supervisor = state_dir / "run" / "supervisor.json"
+        self._workers = Workers(state_dir / "page")
         self._tails: dict[str, Tail] = {}
 
     async def follow(self, context: Context, stop: asyncio.Event) -> None:
@@ -57,8 +58,8 @@ class Roster:
                     _log.warning("stopped before the journals' ends; the next start goes on", journals=len(late))
 
     def shown(self) -> Sequence[int]:
-        """The snapshot revision that each living worker said it follows."""
-        return [tail.last_tick.snapshot_revision for tail in self._living() if tail.last_tick is not None]
+        """The snapshot revision that each running worker has in force; 0 where it has none yet."""
+        return [max(0, revision) for revision in self._workers.revisions()]
 
     def alive(self) -> str:
         """Empty where all workers turn, otherwise what is wrong."""
@@ -68,11 +69,7 @@ class Roster:
             supervised = _Supervised()
         if supervised.flapping:
             return f"restarted too often: {', '.join(supervised.flapping)}"
-        living = [journal for journal in journals(self._spool) if not journal.is_dead()]
-        if not living:
-            return "no worker runs"
-        silent = [journal.name for journal in living if _quiet_s(journal) > SILENT_S]
-        return f"silent for {SILENT_S:g} s: {', '.join(silent)}" if silent else ""
+        return self._workers.trouble()
 
     def ready(self) -> str:
         """Empty where there is a snapshot and a worker that follows one, otherwise what is missing."""
@@ -80,9 +77,7 @@ class Roster:
             read_snapshot(self._snapshot)
         except SnapshotError as error:
             return str(error)
-        if all(journal.is_dead() for journal in journals(self._spool)):
-            return "no worker runs"
-        return ""
+        return "" if any(revision >= 0 for revision in self._workers.revisions()) else "no worker follows a snapshot"
 
     def metrics(self) -> str:
         """Prometheus' text format."""
@@ -99,7 +94,7 @@ class Roster:
             snapshot_revision=revision,
             dropped_frames=sum(tail.last_tick.dropped_frames for tail in living if tail.last_tick is not None),
         )
-        return exposition(self.tally, standing)
+        return exposition(self.tally, standing, self._workers.samples())
 
     def _living(self) -> list[Tail]:
         return [tail for tail in self._tails.values() if not tail.finished and not tail.journal.is_dead()]
@@ -117,12 +112,3 @@ class Roster:
                 task = group.create_task(tail.run(stop), name=f"tail {journal.name}")
                 running.add(task)
                 task.add_done_callback(running.discard)
-
-
-def _quiet_s(journal: JournalDir) -> float:
-    """Seconds since something was written to the journal."""
-    try:
-        newest = (journal.path / f"{journal.segments()[-1]:06d}.seg").stat().st_mtime
-    except (OSError, IndexError):
-        return 0.0  # just rotated or released
-    return time.time() - newest

@@ -1,13 +1,16 @@
 """The courier as one call: its port at once, its work as soon as Postgres answers."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from canary.courier.backoff import BackOff, wait
 from canary.courier.books import Books
+from canary.courier.housekeeping import keep_house
 from canary.courier.local import LocalOrders
 from canary.courier.port import Port, serve
 from canary.courier.refresh import Refresher
@@ -19,8 +22,11 @@ from canary.courier.watch import PlanWatch
 from canary.errors import StoreError
 from canary.store.books import PostgresRollouts
 from canary.store.database import Database
+from canary.store.partitions import drop_expired, ensure_partitions
 from canary.store.plans import PostgresPlans
 from canary.store.records import Recorder
+
+COLLECT_AFTER: Final = 50_000  # objects: a batch makes tens of thousands that all go at once; the default cost a third more
 
 _log = structlog.get_logger("canary.courier")
 
@@ -38,6 +44,7 @@ async def run_courier(
 
     Raises ConfigError where the port may not be opened like that.
     """
+    gc.set_threshold(COLLECT_AFTER, 20, 100)
     roster = Roster(state_dir, Tally())
     orders = LocalOrders(state_dir, sidecar)
     runner, port = await serve(Port(roster, orders, token=token), listen, token=token)
@@ -47,12 +54,27 @@ async def run_courier(
         if database is None:
             return
         try:
-            books = Books(Recorder(database), PostgresPlans(database), PostgresRollouts(database), database)
+            books = Books(
+                Recorder(database), PostgresPlans(database), PostgresRollouts(database), database, _Partitions(database)
+            )
             await carry(state_dir, sidecar, books=books, roster=roster, orders=orders, stop=stop)
         finally:
             await database.close()
     finally:
         await runner.cleanup()
+
+
+class _Partitions:
+    """Postgres' partitions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def tidy(self, *, keep_days: int) -> None:
+        """As House.tidy."""
+        await ensure_partitions(self._database)
+        if keep_days:
+            await drop_expired(self._database, keep_days=keep_days)
 
 
 async def carry(
@@ -69,7 +91,8 @@ async def carry(
         tally=roster.tally,
     )
     async with asyncio.TaskGroup() as group:
-        down = [group.create_task(refresher.run(stop)), group.create_task(refresher.hear(stop))]
+        others = (refresher.run(stop), refresher.hear(stop), keep_house(books, watch, stop))
+        down = [group.create_task(other) for other in others]
         try:
             await roster.follow(context, stop)
         finally:

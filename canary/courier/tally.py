@@ -4,7 +4,7 @@ from typing import Final
 
 from canary.observe.outcome import Outcome
 from canary.store.frames import Live
-from canary.terms import Arm, MirrorDrop
+from canary.terms import Arm
 
 BUCKETS: Final = 40
 """Bucket i of a histogram holds durations under 2**i microseconds; the last everything longer."""
@@ -31,7 +31,6 @@ class Tally:
     def __init__(self) -> None:
         self.requests: dict[tuple[str, Arm, int], int] = {}  # route, arm, status // 100
         self.durations: dict[tuple[str, Arm], Histogram] = {}
-        self.shadow_dropped: dict[MirrorDrop, int] = {}
         self.rejected = 0
         self.lost = 0
         self.frames = 0
@@ -45,5 +44,3 @@ class Tally:
         if histogram is None:
             histogram = self.durations[key[:2]] = Histogram()
         histogram.add(outcome.age_us)
-        if frame.mirror_drop:
-            self.shadow_dropped[frame.mirror_drop] = self.shadow_dropped.get(frame.mirror_drop, 0) + 1

@@ -182,6 +182,17 @@ class FakeHearing:
         yield ""
 
 
+class FakeHouse:
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        self.kept: list[int] = []
+
+    async def tidy(self, *, keep_days: int) -> None:
+        """Kept for the test."""
+        self.kept.append(keep_days)
+
+
 class Surroundings:
     """Fakes, and tails over them that a test steps by hand."""
 
@@ -192,11 +203,12 @@ class Surroundings:
         self.plans = FakePlans(plan or a_plan_in_force(a_rollout()))
         self.rollouts = FakeRollouts(*self.plans.plan.rollouts)
         self.tally = Tally()
+        self.house = FakeHouse()
 
     @property
     def books(self) -> Books:
         """All fakes."""
-        return Books(self.records, self.plans, self.rollouts, FakeHearing())  # type: ignore[arg-type]
+        return Books(self.records, self.plans, self.rollouts, FakeHearing(), self.house)  # type: ignore[arg-type]
 
     def tail(self, journal: JournalDir) -> Tail:
         """A fresh courier's tail: what an earlier one held in memory is gone."""
