@@ -19,7 +19,8 @@ WHERE parent.oid = to_regclass(%(table)s)"""
 async def ensure_partitions(database: Database, *, days: int = 7) -> list[str]:
     """Makes today's partitions and those of the next `days` days where they are missing; returns the new ones' names.
 
-    Days are UTC by database time. Safe from many processes at once, and beside writers.
+    Days are UTC by database time. Safe from many processes at once, and beside writers; raises StoreAway where a long reader is
+    in the way: try again later.
     """
     made: list[str] = []
     async with database.transaction() as connection:
@@ -28,7 +29,7 @@ async def ensure_partitions(database: Database, *, days: int = 7) -> list[str]:
         if not await _missing(connection, wanted):
             return made
     async with database.transaction() as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        await _alone(connection)
         for table, day in await _missing(connection, wanted):
             await _make(connection, table, day)
             made.append(_name(table, day))
@@ -36,10 +37,12 @@ async def ensure_partitions(database: Database, *, days: int = 7) -> list[str]:
 
 
 async def drop_expired(database: Database, *, keep_days: int) -> list[str]:
-    """Drops partitions older than `keep_days` days, and bodies past their own date; returns the dropped partitions' names."""
+    """Drops partitions older than `keep_days` days, and bodies past their own date; returns the dropped partitions' names.
+
+    Raises StoreAway where a long reader is in the way: try again later.
+    """
     async with database.transaction() as connection:
-        await connection.execute("SET LOCAL lock_timeout = '3s'")  # a long reader must not make writers queue behind us
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        await _alone(connection)
         oldest = await _today(connection) - timedelta(days=keep_days)
         expired = [name for table in PARTITIONED for name in await _known(connection, table) if _is_before(name, table, oldest)]
         for name in expired:
@@ -49,6 +52,12 @@ async def drop_expired(database: Database, *, keep_days: int) -> list[str]:
             default = sql.Identifier(f"{table}_default")
             await connection.execute(sql.SQL("DELETE FROM {} WHERE recorded_at < %s").format(default), (_midnight(oldest),))
     return expired
+
+
+async def _alone(connection: Connection) -> None:
+    """One process at a time; and where somebody reads for long, we give up before others queue behind us."""
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    await connection.execute("SET LOCAL lock_timeout = '3s'")
 
 
 async def _today(connection: Connection) -> date:

@@ -1,0 +1,123 @@
+"""A partition a day: made ahead, fed, filled from the default one, dropped in time."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from canary.errors import StoreAway
+from canary.store.bodies import Bodies, pack_bodies
+from canary.store.database import Database
+from canary.store.partitions import drop_expired, ensure_partitions
+from canary.store.records import Recorder
+from canary.store.rows import BodyRow
+from canary.store.tables import PARTITIONED
+from tests.support.store_rows import a_batch, a_pair_row, an_exchange_id, an_outcome_row
+
+WHERE = "SELECT tableoid::regclass::text, count(*) FROM outcomes GROUP BY 1 ORDER BY 1"
+
+
+async def today(database: Database) -> str:
+    """The database's day, as in a partition's name."""
+    return str((await database.rows("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"))[0][0])
+
+
+async def age_default(database: Database, days: int) -> None:
+    """Moves what is in the default partition of outcomes so many days back."""
+    await database.rows(f"UPDATE outcomes_default SET recorded_at = recorded_at - interval '{days} days'")
+
+
+async def test_today_and_seven_days_are_made_once(database: Database) -> None:
+    made = await ensure_partitions(database)
+    assert len(made) == 8 * len(PARTITIONED)
+    assert f"outcomes_{await today(database)}" in made
+    assert await ensure_partitions(database) == []
+
+
+async def test_many_couriers_may_start_at_once(database: Database) -> None:
+    made = await asyncio.gather(*(ensure_partitions(database) for _ in range(4)))
+    assert sum(len(names) for names in made) == 8 * len(PARTITIONED)
+
+
+async def test_rows_go_to_their_day_and_before_it_exists_to_the_default(database: Database) -> None:
+    recorder = Recorder(database)
+    await recorder.commit(a_batch(0, 1, outcomes=[an_outcome_row()]))
+    assert await database.rows(WHERE) == [("outcomes_default", 1)]
+    await ensure_partitions(database)
+    await recorder.commit(a_batch(1, 2, outcomes=[an_outcome_row()], pairs=[a_pair_row()]))
+    day = await today(database)
+    assert await database.rows(WHERE) == [(f"outcomes_{day}", 2)], "the early row moved to its day"
+    assert await database.rows("SELECT tableoid::regclass::text FROM pairs") == [(f"pairs_{day}",)]
+
+
+async def test_partitions_have_their_parents_indexes(database: Database) -> None:
+    await ensure_partitions(database, days=0)
+    day = await today(database)
+    count = "SELECT count(*) FROM pg_indexes WHERE tablename = %(name)s"
+    for table in PARTITIONED:
+        parent = await database.rows(count, {"name": table})
+        assert await database.rows(count, {"name": f"{table}_{day}"}) == parent
+        assert parent[0][0] >= 2
+
+
+async def test_writers_go_on_while_partitions_are_made(database: Database, database_url: str) -> None:
+    """An open transaction that wrote to today's partition does not stop the making of tomorrow's."""
+    await ensure_partitions(database, days=0)
+    async with await psycopg.AsyncConnection.connect(database_url) as writer:
+        await writer.execute("INSERT INTO bodies VALUES (gen_random_uuid(), now(), now(), 'chat', '')")
+        async with asyncio.timeout(20):
+            made = await ensure_partitions(database, days=1)
+    assert len(made) == len(PARTITIONED)
+
+
+async def test_a_long_reader_makes_new_partitions_wait_for_another_hour(database: Database, database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as reader:
+        await reader.execute("SELECT count(*) FROM outcomes")
+        with pytest.raises(StoreAway):
+            await ensure_partitions(database, days=0)
+    assert len(await ensure_partitions(database, days=0)) == len(PARTITIONED)
+
+
+async def test_expired_days_are_dropped_and_no_others(database: Database) -> None:
+    async with database.transaction() as connection:
+        now = datetime.now(UTC)
+        for days in (13, 14, 15, 40):
+            begin = (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+            end = begin + timedelta(days=1)
+            statement = (
+                f"CREATE TABLE outcomes_{begin:%Y%m%d} PARTITION OF outcomes"
+                f" FOR VALUES FROM ('{begin.isoformat()}') TO ('{end.isoformat()}')"
+            )
+            await connection.execute(statement.encode())
+    gone = await drop_expired(database, keep_days=14)
+    wanted = {f"outcomes_{now - timedelta(days=days):%Y%m%d}" for days in (15, 40)}
+    assert set(gone) == wanted
+    assert await drop_expired(database, keep_days=14) == []
+
+
+async def test_the_default_partition_is_kept_and_its_old_rows_are_not(database: Database) -> None:
+    recorder = Recorder(database)
+    await recorder.commit(a_batch(0, 1, outcomes=[an_outcome_row(), an_outcome_row()]))
+    await age_default(database, 20)
+    await recorder.commit(a_batch(1, 2, outcomes=[an_outcome_row()]))
+    assert await drop_expired(database, keep_days=14) == []
+    assert await database.rows(WHERE) == [("outcomes_default", 1)]
+
+
+async def test_bodies_go_at_their_own_date(database: Database) -> None:
+    now_us = int(datetime.now(UTC).timestamp() * 1e6)
+    blob = pack_bodies(Bodies(request=b"x"))
+    rows = [BodyRow(an_exchange_id(), now_us + shift, "chat", blob) for shift in (-60_000_000, 600_000_000)]
+    await Recorder(database).commit(a_batch(bodies=rows))
+    await drop_expired(database, keep_days=14)
+    assert await database.rows("SELECT count(*), bool_and(keep_until > now()) FROM bodies") == [(1, True)]
+
+
+async def test_a_long_reader_makes_dropping_wait_for_another_hour(database: Database, database_url: str) -> None:
+    await ensure_partitions(database, days=0)
+    async with await psycopg.AsyncConnection.connect(database_url) as reader:
+        await reader.execute("SELECT count(*) FROM outcomes")
+        with pytest.raises(StoreAway):
+            await drop_expired(database, keep_days=-5)
+    assert len(await drop_expired(database, keep_days=-5)) == len(PARTITIONED)
