@@ -1,6 +1,8 @@
 """The data plane's desk: takes requests from client connections, gives each its route, arm, exchange and copy."""
 
 import asyncio
+import time
+from binascii import hexlify
 from typing import Final
 
 from canary.proxy.assign import assign
@@ -19,6 +21,10 @@ from canary.wire.head import RequestHead
 from canary.wire.problem import problem
 from canary.wire.serving import Client
 
+_STABLE: Final = Arm.STABLE
+_NO_DROP: Final = MirrorDrop.NONE
+_MIRRORING: Final = guarded("mirror a request")
+_PAIRING: Final = guarded("record a pair")
 _ALWAYS_MIRRORED: Final = frozenset({b"GET", b"HEAD"})
 
 
@@ -36,13 +42,14 @@ class DataPlane:
         self._loop = loop
         self._flush_due = False
         self._spool_full = False
-        self._now_us = journal.now_us
+        self._base_us = journal.now_us() - time.monotonic_ns() // 1000  # of the journal's clock
+        self._outbox: list[tuple[Client, bytes, bool]] = []
 
     # from the client connections
 
     def new_id(self) -> bytes:
         """An exchange id."""
-        return self._ids.next(self._now_us())
+        return self._ids.next(self._journal.now_us())
 
     def refused(self, status: int) -> None:
         """Counts; there is no route to write it down for."""
@@ -50,7 +57,8 @@ class DataPlane:
 
     def begin(self, client: Client, head: RequestHead, body: bytes, *, whole: bool) -> None:
         """One request, whole or with the beginning of a larger body."""
-        start_at_us = self._now_us()
+        start_ns = time.monotonic_ns()
+        start_at_us = self._base_us + start_ns // 1000
         exchange_id = self._ids.next(start_at_us)
         plan = self.keeper.plan
         route = plan.route(head) if plan is not None else None
@@ -59,20 +67,20 @@ class DataPlane:
             return
         eligible = not head.upgrade and (whole or not route.rewrites_body)
         assignment = assign(route, head, exchange_id, start_at_us=start_at_us, eligible=eligible, keys=plan.keys)
-        target = route.stable if assignment.arm is Arm.STABLE or route.candidate is None else route.candidate
+        target = route.stable if assignment.arm is _STABLE or route.candidate is None else route.candidate
         if not whole and target.rewrites_body:
             client.refuse(413, "the request's body is too large for this version to rewrite", exchange_id)
             return
-        record = Request(route, head, assignment, body)
-        exchange = Exchange(client, record, target, exchange_id=exchange_id, start_at_us=start_at_us, journal=self._journal)
+        record = Request(route, head, assignment, body=body, start_at_us=start_at_us)
+        exchange = Exchange(client, record, target, exchange_id=exchange_id, start_ns=start_ns, desk=self)
         extra = route.extra[assignment.arm]
-        exchange.extra = b"x-canary-id: %b\r\n%b" % (exchange_id.hex().encode(), extra) if plan.answering.id else extra
+        exchange.extra = b"x-canary-id: %b\r\n%b" % (hexlify(exchange_id), extra) if plan.answering.id else extra
         client.story = exchange
-        drop = MirrorDrop.NONE
+        drop = _NO_DROP
         if assignment.in_share:
             drop = self._not_copied(route, head, len(body), whole=whole)
         if assignment.segment:
-            mirrored = assignment.in_share and drop is MirrorDrop.NONE
+            mirrored = assignment.in_share and drop is _NO_DROP
             self._journal.open(Open(exchange_id, assignment.segment, 0, assignment.arm, start_at_us, mirrored))
             self._flush_soon()
         if not whole:
@@ -93,22 +101,22 @@ class DataPlane:
             return MirrorDrop.METHOD
         if not whole or size > route.mirror.body_limit_bytes:
             return MirrorDrop.BODY
-        return MirrorDrop.NONE
+        return _NO_DROP
 
     def _mirror(self, exchange: Exchange, route: Route, body: bytes, drop: MirrorDrop) -> None:
         """Sends the copy, or says in the exchange why not; whatever goes wrong here stays here."""
-        if drop is MirrorDrop.NONE:
+        if drop is _NO_DROP:
             if self.draining:
                 drop = MirrorDrop.DRAINING
             elif self._spool_full:
                 drop = MirrorDrop.SPOOL
             else:
-                drop = route.sink.refuses(exchange.start_at_us, len(body))
-        if drop is not MirrorDrop.NONE:
+                drop = route.sink.refuses(len(body))
+        if drop is not _NO_DROP:
             exchange.drop = drop
             route.cells.dropped(drop)
             return
-        with guarded("mirror a request"):
+        with _MIRRORING:
             self._send_copy(exchange, route, body)
 
     def _send_copy(self, exchange: Exchange, route: Route, body: bytes) -> None:
@@ -129,7 +137,7 @@ class DataPlane:
 
     def pair(self, copy: Copy, frame: Live) -> None:
         """Both answers have ended: one frame, with the next flush of this turn."""
-        with guarded("record a pair"):
+        with _PAIRING:
             request_bytes = frame.side.request_bytes
             side = side_of(copy, copy.version, copy.response_names, request_bytes=request_bytes, bodies=True)
             self._journal.pair(Pair(frame, side))
@@ -138,26 +146,42 @@ class DataPlane:
 
     # the journal
 
+    def write_down(self, frame: Live) -> None:
+        """Takes a live frame."""
+        self._journal.live(frame)
+        if not self._flush_due:
+            self._flush_soon()
+
+    def hand_over(self, client: Client, data: bytes, keep: bool) -> None:
+        """An answer's last bytes wait for the end of this turn, so that one write(2) takes all its frames down before."""
+        self._outbox.append((client, data, keep))
+        if not self._flush_due:
+            self._flush_soon()
+
     def _flush_soon(self) -> None:
-        """One write(2) per turn of the loop for all that did not go with a live frame."""
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """The turn's frames into the file, then the last bytes of its answers to their clients."""
         self._flush_due = False
         self._journal.flush()
+        if self._outbox:
+            outbox, self._outbox = self._outbox, []
+            for client, data, keep in outbox:
+                client.answer(data, keep=keep)
 
     def tick(self) -> None:
         """Each second: the tick frame, behind everything that ended before it; the page's slow figures."""
         journal, plan, page = self._journal, self.keeper.plan, self._page
         with guarded("tick"):
-            journal.tick(Tick(self._now_us(), plan.revision if plan is not None else 0, journal.dropped))
+            journal.tick(Tick(self._journal.now_us(), plan.revision if plan is not None else 0, journal.dropped))
             most = plan.spool_max_bytes if plan is not None else 2_147_483_648
             self._spool_full = journal.spool_bytes > most - min(most // 16, 67_108_864)
             page.gauge("spool_bytes", journal.spool_bytes)
             page.gauge("accepts_bodies", int(journal.accepts_bodies))
-            page.gauge("turned_at_us", self._now_us())
+            page.gauge("turned_at_us", self._journal.now_us())
 
     def _no_route(self, client: Client, head: RequestHead, exchange_id: bytes, status: int) -> None:
         self._page.refused(status)

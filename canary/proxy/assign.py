@@ -6,7 +6,7 @@ import msgspec
 
 from canary.proxy.route import Route
 from canary.split import force
-from canary.split.assign import MAX_UNIT_BYTES, arm_of, bucket_of, shadowed, unit_hash
+from canary.split.assign import MAX_UNIT_BYTES, shadowed, unit_hash
 from canary.terms import UNSCORED, Arm, AssignedBy, UnitSource
 from canary.wire.head import RequestHead
 
@@ -24,6 +24,10 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
 
 
 DEFAULT: Final = Assignment()
+_STABLE: Final = Arm.STABLE
+_CANDIDATE: Final = Arm.CANDIDATE
+_HASH: Final = AssignedBy.HASH
+_REQUEST: Final = UnitSource.REQUEST
 _OVERLAY: Final = Assignment(assigned_by=AssignedBy.OVERLAY)
 _INELIGIBLE: Final = Assignment(assigned_by=AssignedBy.INELIGIBLE)
 
@@ -59,8 +63,8 @@ def assign(
     """The exchange's assignment; `keys` are those of forcing and of unit hashes."""
     split = route.split
     force_key, unit_key = keys
-    if split is None:
-        if route.unit is UnitSource.REQUEST:
+    if split is None or route.coin is None:
+        if route.unit is _REQUEST:
             return DEFAULT
         unit = _unit_of(route, head)
         return Assignment(unit_hash=unit_hash(unit, unit_key)) if unit is not None else DEFAULT
@@ -72,14 +76,14 @@ def assign(
         forced = _forced(route, head, force_key, start_at_us)
         if forced is not None:
             return forced
-    segment, by, hashed, coin = split.segment, AssignedBy.HASH, b"", exchange_id
-    if route.unit is not UnitSource.REQUEST:
+    segment, by, hashed, coin = split.segment, _HASH, b"", exchange_id
+    if route.unit is not _REQUEST:
         unit = _unit_of(route, head)
         if unit is None:
             segment, by = UNSCORED, AssignedBy.FRESH
         else:
             coin, hashed = unit, unit_hash(unit, unit_key)
-    bucket = bucket_of(split.salt, coin)
-    arm = arm_of(bucket, split.weight_bp)
-    in_share = arm is Arm.STABLE and shadowed(split.salt, exchange_id, split.shadow_bp)
+    bucket = route.coin.bucket(coin)
+    arm = _STABLE if bucket >= split.weight_bp else _CANDIDATE
+    in_share = arm is _STABLE and shadowed(split.salt, exchange_id, split.shadow_bp)
     return Assignment(arm, by, segment, bucket, split.weight_bp, hashed, in_share)

@@ -16,6 +16,10 @@ from canary.wire.serving import Client
 from canary.wire.tunnel import Tunnel
 
 _STATUS: Final = {Ending.TIMEOUT: 504}
+_WHOLE: Final = Ending.WHOLE
+_STABLE: Final = Arm.STABLE
+_NO_DROP: Final = MirrorDrop.NONE
+_RECORDING: Final = guarded("record an exchange")
 _SAYS: Final = {
     Ending.REFUSED: "no connection to the upstream could be made",
     Ending.RESET: "the upstream closed the connection without an answer",
@@ -24,19 +28,15 @@ _SAYS: Final = {
 }
 
 
-class Journal(Protocol):
-    """The part of the journal that an exchange needs."""
+class Desk(Protocol):
+    """Where an exchange's end goes: the journal first, then the client."""
 
-    def now_us(self) -> int:
-        """Its clock."""
+    def write_down(self, frame: Live) -> None:
+        """Takes the live frame; it is written before any `hand_over` that follows."""
         ...
 
-    def live(self, frame: Live) -> None:
-        """Buffers the frame."""
-        ...
-
-    def flush(self) -> None:
-        """Writes what is buffered."""
+    def hand_over(self, client: Client, data: bytes, keep: bool) -> None:
+        """The answer's last bytes: they go at the end of this turn, behind the frame."""
         ...
 
 
@@ -45,7 +45,7 @@ class Exchange(Call):
 
     __slots__ = (
         "_chunked",
-        "_journal",
+        "_desk",
         "_keep",
         "_rechunk",
         "_stuck",
@@ -57,16 +57,15 @@ class Exchange(Call):
         "extra",
         "mirror",
         "record",
-        "sent_bytes",
         "target",
     )
 
     def __init__(
-        self, client: Client, record: Request, target: Target, *, exchange_id: bytes, start_at_us: int, journal: Journal
+        self, client: Client, record: Request, target: Target, *, exchange_id: bytes, start_ns: int, desk: Desk
     ) -> None:
         route = record.route
-        super().__init__(record.head.method, now_us=journal.now_us, start_at_us=start_at_us)
-        self.deadline_us = start_at_us + route.answer_us
+        super().__init__(record.head.method, start_ns)
+        self.deadline_us = route.answer_us
         self.connect_s = route.connect_s
         self.pattern = route.pattern
         self.cap = route.body_cap if route.keeps_bodies else 0
@@ -77,10 +76,9 @@ class Exchange(Call):
         self.extra = b""
         self.copy: Copy | None = None
         self.mirror = ""
-        self.drop = MirrorDrop.NONE
+        self.drop = _NO_DROP
         self.answered = False
-        self.sent_bytes = 0
-        self._journal = journal
+        self._desk = desk
         self._keep = True
         self._chunked = False  # the streamed request goes out in chunks of ours
         self._rechunk = 0  # 1: the answer is put into chunks; 2: it is taken out of them
@@ -112,7 +110,7 @@ class Exchange(Call):
     def request_piece(self, data: bytes, *, last: bool) -> None:
         """More of the body of a streamed request."""
         self.record.request_bytes += len(data)
-        self.touched_at_us = self.now_us()
+        self.touched_us = self.age_us()
         if self._chunked:
             data = _chunked(data, last=last)
         if last:
@@ -147,15 +145,15 @@ class Exchange(Call):
     def client_drained(self) -> None:
         """Reads on."""
         self._stuck = False
-        self.touched_at_us = self.now_us()
+        self.touched_us = self.age_us()
         if self.connection is not None:
             self.connection.resume()
 
     def check(self, now: float) -> None:
         """Ends what is over its deadline, or silent for too long."""
-        now_us = self.now_us()
-        silent = self.first_byte_us >= 0 and not self._stuck and now_us - self.touched_at_us > self.record.route.idle_us
-        if (silent or now_us > self.deadline_us) and not self.ended:
+        age_us = self.age_us()
+        silent = self.first_byte_us >= 0 and not self._stuck and age_us - self.touched_us > self.record.route.idle_us
+        if (silent or age_us > self.deadline_us) and not self.ended:
             connection, self.connection = self.connection, None
             if connection is not None:
                 connection.drop()
@@ -215,7 +213,6 @@ class Exchange(Call):
         if done:
             self._end_whole(client, data)
         else:
-            self.sent_bytes += len(data)
             client.write(data)
 
     def on_piece(self, raw: bytes, payload: bytes, *, done: bool) -> None:
@@ -230,7 +227,6 @@ class Exchange(Call):
         if done:
             self._end_whole(client, raw)
         elif raw:
-            self.sent_bytes += len(raw)
             client.write(raw)
 
     def on_end(self, ending: Ending) -> None:
@@ -247,19 +243,16 @@ class Exchange(Call):
             return
         to_head = self.method == b"HEAD"
         detail = _SAYS.get(ending, "the upstream failed")
-        client.write(problem(own, detail, exchange_id=self.exchange_id, keep_alive=keep, to_head=to_head))
-        client.finish(keep=keep)
+        answer = problem(own, detail, exchange_id=self.exchange_id, keep_alive=keep, to_head=to_head)
+        self._desk.hand_over(client, answer, keep)
 
     # endings
 
     def _end_whole(self, client: Client, data: bytes) -> None:
         self.ended = True
         self.client = None
-        self.sent_bytes += len(data)
-        self._close(Ending.WHOLE, None)
-        if data:
-            client.write(data)
-        client.finish(keep=self._keep)
+        self._close(_WHOLE, None)
+        self._desk.hand_over(client, data, self._keep)
 
     def _on_switch(self, head: AnswerHead, client: Client, first: bytes) -> None:
         """101: a blind tunnel where one was asked for, otherwise no answer we know."""
@@ -272,7 +265,7 @@ class Exchange(Call):
         self.ended = self.answered = True
         self.client = None
         self.mark(b"")
-        self._close(Ending.WHOLE, None)
+        self._close(_WHOLE, None)
         tunnel = Tunnel(client, connection, idle_s=self.record.route.idle_us / 1e6, now=-1.0)
         upgrade = b"connection: upgrade\r\nupgrade: %b\r\n" % self.record.head.upgrade
         client.write(b"%b%b%b\r\n%b" % (head.lines, self.extra, upgrade, first))
@@ -281,10 +274,10 @@ class Exchange(Call):
     def _close(self, ending: Ending, own_status: int | None) -> None:
         """The live frame, on its way before the client's last bytes; the copy hears of it."""
         self.ending = ending
-        if ending is not Ending.WHOLE:
+        if ending is not _WHOLE:
             self.ended = True
-            self.end_us = self.now_us() - self.start_at_us
-        with guarded("record an exchange"):
+            self.end_us = self.age_us()
+        with _RECORDING:
             self._write_down(own_status)
         self.body.clear()
         self.copy = None
@@ -296,8 +289,7 @@ class Exchange(Call):
         frame = record.live(
             self, exchange_id=self.exchange_id, version=version, mirror=self.mirror, drop=self.drop, bodies=bodies
         )
-        self._journal.live(frame)
-        self._journal.flush()
+        self._desk.write_down(frame)
         if copy is not None:
             if not bodies:
                 frame = record.live(
@@ -305,7 +297,7 @@ class Exchange(Call):
                 )
             copy.live_ended(frame, self.held)
         status = own_status or frame.side.status
-        route.cells.exchange(0 if record.assignment.arm is Arm.STABLE else 1, status, self.end_us)
+        route.cells.exchange(0 if record.assignment.arm is _STABLE else 1, status, self.end_us)
 
 
 def _chunked(payload: bytes, *, last: bool) -> bytes:

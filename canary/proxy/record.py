@@ -15,13 +15,7 @@ def side_of(call: Call, version: str, names: dict[bytes, str], *, request_bytes:
     answer = call.answer
     headers: tuple[tuple[str, str], ...] = ()
     if answer is not None:
-        headers = tuple(
-            [
-                (names[low], value.decode("latin-1"))
-                for low, value in [(name.lower(), value) for name, value in answer.fields]
-                if low in names
-            ]
-        )
+        headers = tuple([(names[low], value.decode("latin-1")) for low, value in answer.fields if low in names])
     ending = call.ending
     assert ending is not None
     return Side(
@@ -45,9 +39,10 @@ def side_of(call: Call, version: str, names: dict[bytes, str], *, request_bytes:
 class Request:
     """The part of a live frame that is known when the exchange begins."""
 
-    __slots__ = ("assignment", "body", "head", "request_bytes", "route")
+    __slots__ = ("assignment", "body", "head", "request_bytes", "route", "start_at_us")
 
-    def __init__(self, route: Route, head: RequestHead, assignment: Assignment, body: bytes) -> None:
+    def __init__(self, route: Route, head: RequestHead, assignment: Assignment, *, body: bytes, start_at_us: int) -> None:
+        self.start_at_us = start_at_us
         self.route = route
         self.head = head
         self.assignment = assignment
@@ -65,7 +60,7 @@ class Request:
             0,
             assignment.arm,
             assignment.assigned_by,
-            call.start_at_us,
+            self.start_at_us,
             assignment.unit_hash,
             assignment.bucket,
             assignment.weight_bp,

@@ -6,6 +6,7 @@ from typing import Final
 from canary.errors import SnapshotError
 from canary.proxy.rewrite import COOKIES, CREDENTIALS, Target, origin_of
 from canary.proxy.shadow import ShadowSink
+from canary.split.assign import Coin
 from canary.split.spec import Answering, RouteSpec, VersionSpec
 from canary.store.overlay import OverlayOrder
 from canary.telemetry.page import RouteCells
@@ -27,6 +28,7 @@ class Route:
         "body_cap",
         "candidate",
         "cells",
+        "coin",
         "connect_s",
         "extra",
         "idle_us",
@@ -59,6 +61,7 @@ class Route:
         self.name = spec.name
         self.order = order
         self.split = split
+        self.coin = Coin(split.salt) if split is not None else None
         self.stable = target(_version(spec, spec.stable), True)
         self.candidate: Target | None = None
         if split is not None:

@@ -1,6 +1,7 @@
 """The shadow sink: bounded, droppable, never awaited by the client; a copy that was sent always ends in a pair."""
 
-from typing import Protocol
+import time
+from typing import Final, Protocol
 
 from canary.split.spec import MirrorSpec
 from canary.store.frames import Live
@@ -8,8 +9,10 @@ from canary.terms import Ending, MirrorDrop
 from canary.wire.answer import AnswerHead
 from canary.wire.call import Call
 
-DOWN_US = 500_000
+DOWN_S: Final = 0.5
 """After a refused connect none is tried for this long."""
+_NONE: Final = MirrorDrop.NONE
+_WHOLE: Final = Ending.WHOLE
 
 
 class PairBook(Protocol):
@@ -23,12 +26,12 @@ class PairBook(Protocol):
 class ShadowSink:
     """One route's copies under way: their slots, the bytes they and their live answers hold."""
 
-    __slots__ = ("_down_until_us", "copies", "held_bytes", "held_limit", "slots")
+    __slots__ = ("_down_until", "copies", "held_bytes", "held_limit", "slots")
 
     def __init__(self, spec: MirrorSpec) -> None:
         self.copies: set[Copy] = set()
         self.held_bytes = 0
-        self._down_until_us = 0
+        self._down_until = 0.0
         self.bound(spec)
 
     def bound(self, spec: MirrorSpec) -> None:
@@ -36,23 +39,23 @@ class ShadowSink:
         self.slots = spec.slots
         self.held_limit = spec.held_bytes
 
-    def refuses(self, now_us: int, size: int) -> MirrorDrop:
+    def refuses(self, size: int) -> MirrorDrop:
         """Why a copy of `size` bytes cannot be sent now; NONE where it can."""
-        if now_us < self._down_until_us:
+        if self._down_until and time.monotonic() < self._down_until:
             return MirrorDrop.DOWN
         if len(self.copies) >= self.slots:
             return MirrorDrop.SLOTS
         if self.held_bytes + size > self.held_limit:
             return MirrorDrop.BYTES
-        return MirrorDrop.NONE
+        return _NONE
 
-    def refused(self, now_us: int) -> None:
+    def refused(self) -> None:
         """A connect failed: the next half second is not tried."""
-        self._down_until_us = now_us + DOWN_US
+        self._down_until = time.monotonic() + DOWN_S
 
-    def check(self, now_us: int) -> None:
+    def check(self) -> None:
         """Called by the ticker: ends copies whose deadline passed."""
-        late = [copy for copy in self.copies if copy.late(now_us)]
+        late = [copy for copy in self.copies if copy.late()]
         for copy in late:
             copy.time_out()
 
@@ -69,7 +72,7 @@ class Copy(Call):
 
     def __init__(self, sink: ShadowSink, call: Call, *, book: PairBook, exchange_id: bytes, version: str) -> None:
         """Takes times and bounds from the live `call`."""
-        super().__init__(call.method, now_us=call.now_us, start_at_us=call.start_at_us)
+        super().__init__(call.method, call.start_ns)
         self.exchange_id = exchange_id
         self.version = version
         self.deadline_us = call.deadline_us
@@ -83,11 +86,12 @@ class Copy(Call):
         self._frame: Live | None = None
         sink.copies.add(self)
 
-    def late(self, now_us: int) -> bool:
+    def late(self) -> bool:
         """True once its deadline, or the silence between pieces, is over."""
         if self.ended:
             return False
-        return now_us > self.deadline_us or (self.first_byte_us >= 0 and now_us - self.touched_at_us > self.idle_us)
+        age_us = self.age_us()
+        return age_us > self.deadline_us or (self.first_byte_us >= 0 and age_us - self.touched_us > self.idle_us)
 
     def time_out(self) -> None:
         """Gives up waiting."""
@@ -117,18 +121,18 @@ class Copy(Call):
 
     def on_connect_failed(self, ending: Ending) -> None:
         """Counts against the next half second of copies too."""
-        self._sink.refused(self.now_us())
+        self._sink.refused()
         super().on_connect_failed(ending)
 
     def on_answer(self, head: AnswerHead, raw: bytes, payload: bytes, *, done: bool) -> None:
         """Nothing is passed on."""
         if done:
-            self.settle(Ending.WHOLE)
+            self.settle(_WHOLE)
 
     def on_piece(self, raw: bytes, payload: bytes, *, done: bool) -> None:
         """Nothing is passed on."""
         if done:
-            self.settle(Ending.WHOLE)
+            self.settle(_WHOLE)
 
     def on_end(self, ending: Ending) -> None:
         """Our side is over, whether it ended whole or not."""

@@ -91,9 +91,8 @@ class Worker:
             self._server.limits = keeper.limits
         elif keeper.trouble and now - self._tick_at >= _TICK_EVERY_S:
             _LOG.warning("snapshot not in force", extra={"trouble": keeper.trouble})
-        now_us = self._journal.now_us()
         for sink in keeper.sinks.values():
-            sink.check(now_us)
+            sink.check()
         self._upstreams.close_idle(now)
         if now - self._tick_at >= _TICK_EVERY_S:
             self._tick_at = now

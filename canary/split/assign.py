@@ -23,6 +23,21 @@ def bucket_of(salt: bytes, unit: bytes) -> int:
     return int.from_bytes(blake2b(unit, digest_size=8, key=salt, person=_ASSIGN).digest(), "big") % BUCKETS
 
 
+class Coin:
+    """`bucket_of` under one salt, with the key's block hashed once: half the price per request."""
+
+    __slots__ = ("_base",)
+
+    def __init__(self, salt: bytes) -> None:
+        self._base = blake2b(digest_size=8, key=salt, person=_ASSIGN)
+
+    def bucket(self, unit: bytes) -> int:
+        """The unit's slot, 0..9999."""
+        hasher = self._base.copy()
+        hasher.update(unit)
+        return int.from_bytes(hasher.digest(), "big") % BUCKETS
+
+
 def arm_of(bucket: int, weight_bp: int) -> Arm:
     """Candidate iff the bucket lies under the weight: nested ranges, so a growing weight only adds units."""
     return Arm.CANDIDATE if bucket < weight_bp else Arm.STABLE

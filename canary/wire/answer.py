@@ -23,6 +23,8 @@ _FRAMING_NAMES: Final = ("content-length", "transfer-encoding", "connection", "k
 _HOP: Final = frozenset(name.encode() for name in _FRAMING_NAMES[2:])
 _KEEP_ALIVE: Final = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,6})")
 
+_NO_TOKENS: Final = frozenset[bytes]()
+
 NO_BODY, BY_LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL = range(5)
 
 
@@ -44,7 +46,7 @@ class AnswerHead:
     def __init__(self) -> None:
         self.status = 0
         self.lines = b""
-        self.fields: list[tuple[bytes, bytes]] = []  # as found by the pattern, in their order
+        self.fields: list[tuple[bytes, bytes]] = []  # lower-case name and value of those the pattern finds, in order
         self.framing = NO_BODY
         self.length = 0
         self.reusable = True
@@ -59,11 +61,11 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
     status = head.status = int(data[9:12])
     http10 = data[7] == 0x30
     found = pattern.findall(data)
-    head.fields = found
     length = coding = connection = None
     hop = http10
     for name, value in found:
         low = name.lower()
+        head.fields.append((low, value))
         if low == b"content-length":
             length = _length(value, length)
         elif low == b"transfer-encoding":
@@ -78,8 +80,11 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
             elif low == b"keep-alive":
                 timeout = _KEEP_ALIVE.search(value.lower())
                 head.keep_alive_s = int(timeout[1]) if timeout else -1
-    tokens = frozenset(token.strip(b" \t") for token in connection.split(b",")) if connection else frozenset[bytes]()
-    head.reusable = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
+    tokens = _NO_TOKENS
+    if hop:
+        if connection:
+            tokens = frozenset(token.strip(b" \t") for token in connection.split(b","))
+        head.reusable = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
     _frame(head, status, length=length, coding=coding, to_head=to_head)
     bodiless = status == 204 and length is not None
     head.lines = _stripped(data, tokens) if hop or bodiless else data[:-2]
@@ -149,6 +154,7 @@ class AnswerReader:
     )
 
     def __init__(self, *, to_head: bool, pattern: Pattern) -> None:
+        """`to_head`: HEAD was asked."""
         self.head: AnswerHead | None = None
         self.interim: list[AnswerHead] = []  # 1xx heads that came with the last piece
         self.raw = b""  # body bytes of the last piece as received
@@ -161,11 +167,6 @@ class AnswerReader:
         self._left = 0
         self._to_head = to_head
         self._pattern = pattern
-
-    @property
-    def untouched(self) -> bool:
-        """True while no byte came."""
-        return self.head is None and not self._buffer and not self._interim
 
     def feed(self, data: bytes) -> None:
         """Takes what came. Raises BadAnswer, also for bytes after the end."""

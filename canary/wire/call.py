@@ -1,6 +1,6 @@
 """One request on its way through one upstream connection: the marks of its times, what was captured, one retry."""
 
-from collections.abc import Callable
+import time
 from typing import Final, Protocol
 
 from canary.terms import Ending
@@ -8,6 +8,8 @@ from canary.wire.answer import DEFAULT_PATTERN, AnswerHead, Pattern
 from canary.wire.tunnel import UpstreamEnd
 
 MARKS: Final = 256  # the first marks are kept, then each 16th
+_WHOLE: Final = Ending.WHOLE
+_now_ns: Final = time.monotonic_ns
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 
 
@@ -42,7 +44,7 @@ class Source(Protocol):
 class Call:
     """Sends a request and tells its owner's story by `on_answer`, `on_piece`, `on_end` (see the subclasses).
 
-    All durations are microseconds since `start_at_us` on the clock `now_us`; -1 means never.
+    All durations are microseconds since its start on the monotonic clock; -1 means never.
     """
 
     __slots__ = (
@@ -62,23 +64,21 @@ class Call:
         "first_byte_us",
         "held",
         "method",
-        "now_us",
         "open_ended",
         "pattern",
         "pieces",
         "request",
-        "start_at_us",
-        "touched_at_us",
+        "start_ns",
+        "touched_us",
         "truncated",
         "upstream",
         "written_us",
     )
 
-    def __init__(self, method: bytes, *, now_us: Callable[[], int], start_at_us: int) -> None:
+    def __init__(self, method: bytes, start_ns: int) -> None:
         self.method = method
-        self.now_us = now_us
-        self.start_at_us = start_at_us
-        self.touched_at_us = start_at_us
+        self.start_ns = start_ns
+        self.touched_us = 0  # when something last came
         self.deadline_us = 0
         self.connect_s = 3.0
         self.request = b""
@@ -99,6 +99,10 @@ class Call:
         self.body: list[bytes] = []
         self.body_bytes = 0
 
+    def age_us(self) -> int:
+        """Microseconds since the start."""
+        return (_now_ns() - self.start_ns) // 1000
+
     def start(self, upstream: Source, request: bytes) -> None:
         """Takes a connection and sends `request` on it."""
         self.upstream = upstream
@@ -110,13 +114,11 @@ class Call:
         """A connection is ours."""
         self.connection = connection
         connection.send(self, self.request)
-        now = self.now_us() - self.start_at_us
-        self.connect_us = now
-        self.written_us = now
+        self.connect_us = self.written_us = (_now_ns() - self.start_ns) // 1000
 
     def on_connect_failed(self, ending: Ending) -> None:
         """No connection could be made: refused, or timed out."""
-        self.connect_us = self.now_us() - self.start_at_us
+        self.connect_us = self.age_us()
         self.settle(ending)
 
     def on_lost(self, ending: Ending, *, untouched: bool, reused: bool) -> None:
@@ -131,18 +133,16 @@ class Call:
 
     def mark(self, payload: bytes) -> None:
         """Notes a piece of the answer's body and captures it up to the cap."""
-        now = self.now_us()
-        self.touched_at_us = now
-        now -= self.start_at_us
+        now = (_now_ns() - self.start_ns) // 1000
+        self.touched_us = self.end_us = now
         if self.first_byte_us < 0:
             self.first_byte_us = now
-        self.end_us = now
-        if not payload:
-            return
-        self.pieces += 1
-        if self.pieces <= MARKS or not self.pieces % 16:
-            self.chunks.append(now)
         size = len(payload)
+        if not size:
+            return
+        self.pieces = pieces = self.pieces + 1
+        if pieces <= MARKS or not pieces % 16:
+            self.chunks.append(now)
         self.body_bytes += size
         if self.cap:
             self.capture(payload, size)
@@ -165,8 +165,8 @@ class Call:
             return
         self.ended = True
         self.ending = ending
-        if self.end_us < 0 or ending is not Ending.WHOLE:
-            self.end_us = self.now_us() - self.start_at_us
+        if self.end_us < 0 or ending is not _WHOLE:
+            self.end_us = self.age_us()
         self.on_end(ending)
 
     def cancel(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol, cast
 
 from canary.terms import Ending
-from canary.wire.answer import TUNNEL, AnswerReader, BadAnswer
+from canary.wire.answer import BY_LENGTH, TUNNEL, AnswerHead, AnswerReader, BadAnswer, parse_answer
 from canary.wire.call import Call
 from canary.wire.tunnel import Tunnel
 
@@ -50,7 +50,6 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, call: Call, data: bytes) -> None:
         """Begins an exchange: `call` gets all that comes."""
         self._call = call
-        self._reader = AnswerReader(to_head=call.method == b"HEAD", pattern=call.pattern)
         self.sends += 1
         assert self._transport is not None
         self._transport.write(data)
@@ -100,18 +99,48 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed first, forward after: junk behind an answer must not leave as a success."""
         call, reader = self._call, self._reader
-        if call is None or reader is None:
+        if call is None:
             self._stray(data)
             return
-        had_head = reader.head is not None
         try:
-            reader.feed(data)
+            if reader is None:
+                reader = self._first(call, data)
+                if reader is None:
+                    return
+            else:
+                had_head = reader.head is not None
+                reader.feed(data)
+                if had_head:
+                    self._next(call, reader)
+                    return
         except BadAnswer:
             self._call = self._reader = call.connection = None
             assert self._transport is not None
             self._transport.abort()
             call.settle(Ending.MALFORMED)
             return
+        self._begin(call, reader)
+
+    def _first(self, call: Call, data: bytes) -> AnswerReader | None:
+        """The usual answer comes in one piece: passed on at once. Any other gets a reader."""
+        to_head = call.method == b"HEAD"
+        end = data.find(b"\r\n\r\n") + 4
+        if end > 3:
+            head = parse_answer(data[:end], to_head=to_head, pattern=call.pattern)
+            if head.framing == BY_LENGTH and head.length == len(data) - end:
+                self._call = call.connection = None
+                self._release(reusable=head.reusable and not call.open_ended, keep_alive_s=head.keep_alive_s)
+                body = data[end:]
+                call.answer = head
+                call.mark(body)
+                call.on_answer(head, body, body, done=True)
+                return None
+        self._reader = reader = AnswerReader(to_head=to_head, pattern=call.pattern)
+        reader.feed(data)
+        return reader
+
+    def _begin(self, call: Call, reader: AnswerReader) -> None:
+        """Something of a head came."""
         if reader.interim:
             for interim in reader.interim:
                 call.on_interim(interim)
@@ -121,16 +150,24 @@ class UpstreamConnection(asyncio.Protocol):
             return
         done = reader.done
         if done and head.framing != TUNNEL:
-            self._call = self._reader = call.connection = None
-            self._release(reusable=head.reusable and not call.open_ended, keep_alive_s=head.keep_alive_s)
-        if had_head:
+            self._done(call, head)
+        call.answer = head
+        if reader.payload or done:
             call.mark(reader.payload)
-            call.on_piece(reader.raw, reader.payload, done=done)
-        else:
-            call.answer = head
-            if reader.payload or done:
-                call.mark(reader.payload)
-            call.on_answer(head, reader.raw, reader.junk or reader.payload, done=done)
+        call.on_answer(head, reader.raw, reader.junk or reader.payload, done=done)
+
+    def _next(self, call: Call, reader: AnswerReader) -> None:
+        """A further piece of the body came."""
+        done, head = reader.done, reader.head
+        assert head is not None
+        if done:
+            self._done(call, head)
+        call.mark(reader.payload)
+        call.on_piece(reader.raw, reader.payload, done=done)
+
+    def _done(self, call: Call, head: AnswerHead) -> None:
+        self._call = self._reader = call.connection = None
+        self._release(reusable=head.reusable and not call.open_ended, keep_alive_s=head.keep_alive_s)
 
     def eof_received(self) -> bool:
         """A clean end: it may be how the answer ends."""
@@ -152,9 +189,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.upstream_lost()
             self._tunnel = None
-        if call is not None and reader is not None:
-            ending = Ending.CUT if reader.head is not None else Ending.RESET
-            call.on_lost(ending, untouched=reader.untouched, reused=self.sends > 1)
+        if call is not None:
+            ending = Ending.CUT if reader is not None and reader.head is not None else Ending.RESET
+            call.on_lost(ending, untouched=reader is None, reused=self.sends > 1)
 
     def pause_writing(self) -> None:
         """The upstream's buffer is full."""
@@ -171,7 +208,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._call.on_upstream_drained()
 
     def _release(self, *, reusable: bool, keep_alive_s: int) -> None:
-        self.resume()
+        if self._paused:
+            self.resume()
         if reusable:
             self._upstream.release(self, keep_alive_s)
         else:

@@ -150,6 +150,18 @@ class ClientConnection(asyncio.Protocol):
         if transport is not None and not transport.is_closing():
             transport.write(data)
 
+    def answer(self, data: bytes, *, keep: bool) -> None:
+        """The answer, or its last part; then the next request's turn, or the end."""
+        transport = self._transport
+        if keep and transport is not None and not self._rest and not self._paused and not transport.is_closing():
+            self.story = self._head = None
+            transport.write(data)
+            self._state = IDLE
+            self._since = self._server.ticker.now
+            return
+        self.write(data)
+        self.finish(keep=keep)
+
     def finish(self, *, keep: bool) -> None:
         """The answer is out; the next request's turn, or the end."""
         self.story = None

@@ -66,6 +66,10 @@ class Client(Protocol):
         """A part of the answer."""
         ...
 
+    def answer(self, data: bytes, *, keep: bool) -> None:
+        """The answer, or its last part; then the next request's turn, or the end."""
+        ...
+
     def finish(self, *, keep: bool) -> None:
         """The answer is out; the next request's turn, or the end."""
         ...

@@ -98,7 +98,7 @@ class Upstream:
 
     async def _connect(self, call: Call) -> None:
         origin = self.origin
-        connect_s = max(0.001, (call.deadline_us - call.now_us()) / 1e6) if call.deadline_us else 60.0
+        connect_s = max(0.001, (call.deadline_us - call.age_us()) / 1e6) if call.deadline_us else 60.0
         try:
             async with asyncio.timeout(min(connect_s, call.connect_s)):
                 connection = await self._open(origin)
