@@ -29,5 +29,8 @@ def demo(fast: bool, once: bool, as_json: bool) -> int:
         view = Screen()
     else:
         view = Lines()
-    verdicts = asyncio.run(tell(view, fast=fast, once=once))
+    try:
+        verdicts = asyncio.run(tell(view, fast=fast, once=once))
+    except asyncio.CancelledError:  # SIGTERM before the end
+        return 143
     return 0 if all(verdict.right for verdict in verdicts) else 1

@@ -1,6 +1,7 @@
 """The story: start everything, try three candidates one after the other, tell what became of them."""
 
 import asyncio
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -69,7 +70,10 @@ class Meter:
 
 
 async def tell(view: View, *, fast: bool, once: bool) -> tuple[Verdict, ...]:
-    """The whole demonstration; stays up after it until it is cancelled, unless `once`."""
+    """The whole demonstration; stays up after it until SIGINT or SIGTERM, unless `once`. Cancelled, it stops all it started."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # SIGINT is asyncio's own
     view.opening(plan.opening())
     async with _running(view) as stage:
         try:
@@ -173,11 +177,19 @@ class Act:
 
 
 async def _rest(stage: Stage) -> None:
-    """Keeps everything up with a trickle of traffic, until cancelled."""
+    """Keeps everything up with a trickle of traffic, until somebody says stop."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
     await stage.traffic.stop()
     traffic = await _traffic(stage.data_port, REST_RATE)
     try:
-        await stage.meter.read(traffic)
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(stage.meter.read(traffic))
+            await stop.wait()
+            reading.cancel()
+    except* CanaryError as failed:
+        raise failed.exceptions[0] from None
     finally:
         await traffic.stop()
 
