@@ -1,6 +1,9 @@
 """Makers of journal frames, journals and clocks: say only what a test is about."""
 
 import itertools
+import secrets
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +141,29 @@ def read_all(
         if batch.finished or batch.next_offset == at:
             return frames, bad, batch.finished
         at = batch.next_offset
+
+
+def _write_for_ever(root: Path, answered: Path) -> None:
+    """Writes exchanges as a worker would, and notes the id of each answer that a client has whole: for tests that kill it."""
+    writer = JournalWriter.create(root, rotation=Rotation(segment_bytes=40_000))
+    under_way: list[Live] = []
+    with answered.open("ab", buffering=0) as notes:
+        for turn in itertools.count():
+            exchange_id = secrets.token_bytes(16)
+            start_at_us = writer.now_us()
+            writer.open(an_open(exchange_id, start_at_us=start_at_us))
+            live = a_live(exchange_id, start_at_us=start_at_us, side=a_side(body=b"x" * 100), mirror="v2" if turn % 3 else "")
+            writer.live(live)
+            writer.flush()
+            notes.write(exchange_id)
+            if live.mirror:
+                under_way.append(live)
+            if len(under_way) > 5:
+                writer.pair(a_pair(under_way.pop(0)))
+            if turn % 100 == 0:
+                writer.tick(Tick(at_us=writer.now_us(), snapshot_revision=1))
+            time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    _write_for_ever(Path(sys.argv[1]), Path(sys.argv[2]))
