@@ -1,0 +1,114 @@
+"""`canary serve` end to end: real processes, real sockets, an embedded Postgres."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.deadline import wait_for
+from tests.support.serving import Serving
+
+
+@pytest.fixture
+def two_workers(tmp_path: Path) -> Iterator[Serving]:
+    with Serving(tmp_path, workers=2) as serving:
+        yield serving
+
+
+def _last_candidate_answer_s(serving: Serving) -> float:
+    """Seconds from now until the candidate's last answer, as seen by 60 requests in a row on connections of their own."""
+    begin, last, in_a_row = time.monotonic(), 0.0, 0
+    while in_a_row < 60:
+        asked = time.monotonic()
+        if serving.ask()[1] == "v2":
+            last, in_a_row = asked - begin, 0
+        else:
+            in_a_row += 1
+        assert asked - begin < 30, "the candidate goes on answering"
+    return last
+
+
+def test_a_rollback_order_changes_what_the_next_request_gets_within_a_second(two_workers: Serving) -> None:
+    serving = two_workers
+    assert serving.ask("/hello") == (200, "v1")
+    rollout = serving.begin_rollout()
+    serving.wait_for_phase(rollout, "canarying")
+    wait_for(lambda: {serving.ask()[1] for _ in range(40)} == {"v1", "v2"}, 20, what="both versions answering")
+    status, found = serving.api("POST", f"/api/v1/rollouts/{rollout}/rollback", {"reason": "enough"})
+    assert (status, found["phase"]) == (200, "rolled_back")
+    late_s = _last_candidate_answer_s(serving)
+    assert late_s < 1.0
+    _, log = serving.api("GET", f"/api/v1/rollouts/{rollout}/decisions")
+    assert "enough" in log["decisions"][0]["decision"]["because"]
+
+
+def test_a_killed_worker_and_a_killed_postgres_come_back(two_workers: Serving) -> None:
+    serving = two_workers
+    before = serving.children()["worker-0"]["pid"]
+    os.kill(before, signal.SIGKILL)
+    assert [serving.ask()[0] for _ in range(20)] == [200] * 20, "no client sees the death of a worker"
+    wait_for(
+        lambda: serving.children()["worker-0"]["ready"] and serving.children()["worker-0"]["pid"] != before,
+        30,
+        what="a new worker",
+    )
+    postmaster = next((serving.folder / "state").glob("pg*/postmaster.pid"))
+    os.kill(int(postmaster.read_text().splitlines()[0]), signal.SIGKILL)
+    assert serving.ask()[0] == 200
+    wait_for(lambda: serving.api("GET", "/api/v1/routes")[0] == 200, 60, what="the database back")
+
+
+def test_a_stop_waits_for_the_answer_under_way_and_leaves_nothing_running(tmp_path: Path) -> None:
+    with Serving(tmp_path) as serving:
+        pids = [child["pid"] for child in serving.children().values()]
+        serving.v1.hold = True
+        got: list[tuple[int, str]] = []
+        asking = threading.Thread(target=lambda: got.append(serving.ask(timeout=60)))
+        asking.start()
+        assert serving.v1.begun.wait(20)
+        assert serving.process is not None
+        serving.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "worker drains" in serving.log.read_text(), 20, what="the drain")
+        serving.v1.release.set()
+        asking.join(30)
+        assert got == [(200, "v1")]
+        assert serving.process.wait(timeout=60) == 0
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        assert not list((tmp_path / "state").glob("pg*/postmaster.pid"))
+
+
+def test_a_file_that_did_not_change_does_not_undo_a_promotion(tmp_path: Path) -> None:
+    with Serving(tmp_path) as serving:
+        rollout = serving.begin_rollout()
+        serving.wait_for_phase(rollout, "canarying")
+        status, _ = serving.api("POST", f"/api/v1/rollouts/{rollout}/promote", {"reason": "good", "full": True})
+        assert status == 200
+        wait_for(lambda: serving.ask()[1] == "v2", 20, what="v2 in charge")
+        assert serving.process is not None
+        serving.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "configuration read again" in serving.log.read_text(), 20, what="the reload")
+        assert {serving.ask()[1] for _ in range(20)} == {"v2"}
+        status, found = serving.api("POST", "/-/reload?dry_run=1")
+        assert (status, found["changed"]) == (200, False)
+        assert found["notes"], "it says that the file's stable is not in charge"
+        assert serving.stop() == 0
+        serving.start()
+        assert "main: / -> v2" in serving.said
+        assert {serving.ask()[1] for _ in range(20)} == {"v2"}
+
+
+def test_a_broken_file_keeps_the_old_one_and_says_why(tmp_path: Path) -> None:
+    with Serving(tmp_path) as serving:
+        serving.write_config(stable="v9")
+        status, found = serving.api("POST", "/-/reload")
+        assert status == 400
+        assert "canary.yaml:" in found["errors"][0]
+        assert "v9" in found["detail"]
+        wait_for(lambda: "the configuration stays as it is" in serving.log.read_text(), 20, what="the word in the log")
+        assert serving.ask() == (200, "v1")
+        serving.write_config(stable="v2")
+        wait_for(lambda: serving.ask() == (200, "v2"), 20, what="the changed file in force, without being asked")
