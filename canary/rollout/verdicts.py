@@ -28,8 +28,8 @@ def gates_of(phase: Phase, evidence: Evidence) -> tuple[MetricEvidence, ...]:
     if evidence.abstains:
         return ()
     shadow = phase is Phase.SHADOWING
-    rows = tuple(metric for metric in evidence.metrics if (metric.metric == SHADOW_GATE) is shadow)
-    return tuple(row for row in rows if row.need_promote is not None or row.abstains) if any(map(_has_promote, rows)) else ()
+    rows = (metric for metric in evidence.metrics if (metric.metric == SHADOW_GATE) is shadow)
+    return tuple(row for row in rows if _has_promote(row) or row.abstains)
 
 
 def weakest(gates: tuple[MetricEvidence, ...] | list[MetricEvidence]) -> MetricEvidence:

@@ -93,6 +93,14 @@ def test_sticky_units_are_moved_by_people() -> None:
     assert all(verdict.promote is Verdict.UNDECIDED for verdict in decision.verdicts)
 
 
+def test_sticky_units_on_hold_have_no_time_limit() -> None:
+    plan = a_plan(max_duration_s=60.0, on_timeout="roll_back")
+    evidence = an_evidence(abstains="sticky units")
+    held = look(a_state(Phase.CANARYING, sticky=True, paused=True, plan=plan), evidence)
+    assert (held.action, held.reason) == (Action.KEEP, Reason.PAUSED)
+    assert look(a_state(Phase.CANARYING, sticky=True, plan=plan), evidence).action is Action.ROLL_BACK
+
+
 def test_what_abstains_breaches_nothing() -> None:
     decision = look(a_state(Phase.CANARYING, sticky=True), an_evidence(breached(), abstains="sticky units"))
     assert decision.action is Action.KEEP
@@ -187,6 +195,11 @@ def test_a_gate_short_of_proof_keeps_and_names_the_weakest() -> None:
 def test_a_metric_that_abstains_lets_nothing_pass() -> None:
     decision = look(a_state(Phase.CANARYING), an_evidence(*ALL_CLEARED, a_metric("p99", abstains="no profile")))
     assert decision.because == "undecided: p99 latency abstains (no profile)"
+
+
+def test_a_guardrail_that_abstains_lets_nothing_pass_either() -> None:
+    guard = a_metric("error_fast", log_e_promote=None, need_promote=None, abstains="no price")
+    assert look(a_state(Phase.CANARYING), an_evidence(*ALL_CLEARED, guard)).action is Action.KEEP
 
 
 def test_a_metric_that_only_guards_is_no_gate() -> None:
