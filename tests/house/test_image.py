@@ -4,8 +4,11 @@ import re
 import tomllib
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
+from canary.cli.main import canary
+from canary.config.load import load
 from tests.support.source_tree import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"
@@ -76,3 +79,20 @@ def test_everything_that_is_copied_is_sent_to_the_builder() -> None:
     assert rules[1] == "*"
     assert copied == sent
     assert [part for part in copied if not (REPOSITORY / part).exists()] == []
+
+
+@pytest.mark.parametrize("example", ["canary.example.yaml", "compose/canary.yaml.example"])
+def test_every_example_is_a_valid_file(example: str) -> None:
+    path = DEPLOY / example
+    assert load(path.read_text(encoding="utf-8"), path=str(path), env={}).config.routes
+
+
+def test_compose_starts_what_there_is() -> None:
+    services = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    asked = {name: service["command"] for name, service in services.items() if "command" in service}
+    assert asked == {"canary": ["serve", "--state-dir", "/var/lib/canary"], "tables": ["db", "upgrade"]}
+    for words in asked.values():
+        with canary.make_context("canary", [*words, "--help"], resilient_parsing=True) as context:
+            found = canary.get_command(context, words[0])
+            assert found is not None
+    assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for name, service in services.items() if name in asked)
