@@ -100,7 +100,7 @@ def claim(home: Home) -> int:
 def secret(ref: SecretRef, *, env: Mapping[str, str], folder: Path, what: str) -> str:
     """The secret's value; raises ConfigError, which never holds it."""
     if ref.env:
-        if value := env.get(ref.env, ""):
+        if value := env.get(ref.env, "").strip():
             return value
         raise ConfigError(f"{what}: the environment variable {ref.env} is not set")
     try:
