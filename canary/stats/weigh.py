@@ -170,5 +170,5 @@ def _settled_s(scoring: Scoring, known: Sequence[tuple[SegmentWeight, SegmentTot
     read = [metric.promote[index] for metric in scoring.metrics if metric.promote]
     ages = tables_of(scoring).ages_us.tolist()
     place = ages.index(max((scoring.contrasts[contrast].age_us for contrast in read), default=ages[-1]))
-    spans = [found.settled_s[place] for segment, found in known if segment.stage == stage and segment.scored is Scored.ALL]
-    return float(sum(spans))
+    own = [found for segment, found in known if segment.stage == stage and segment.scored is Scored.ALL]
+    return float(sum(found.settled_s[place] for found in own if found.settled_s))

@@ -35,6 +35,12 @@ class Answers:
         nobody = np.zeros(len(age_us), dtype=bool)
         return cls(age_us=age_us, latency_us=latency_us, failed=failed, left=nobody if left is None else left)
 
+    def part(self, where: slice) -> "Answers":
+        """Some of them."""
+        return Answers(
+            age_us=self.age_us[where], latency_us=self.latency_us[where], failed=self.failed[where], left=self.left[where]
+        )
+
     def fact(self, index: int) -> Fact:
         """One answer as the scalar functions take it."""
         return Fact(
@@ -55,6 +61,10 @@ class Stream:
 
     def __len__(self) -> int:
         return len(self.start_us)
+
+    def part(self, where: slice) -> "Stream":
+        """Some of them."""
+        return Stream(start_us=self.start_us[where], candidate=self.candidate[where], answers=self.answers.part(where))
 
     def __getitem__(self, index: int) -> tuple[Arm, int, Fact]:
         arm = Arm.CANDIDATE if self.candidate[index] else Arm.STABLE
