@@ -284,18 +284,12 @@ class Exchange(Call):
 
     def _write_down(self, own_status: int | None) -> None:
         record, route, copy = self.record, self.record.route, self.copy
-        bodies = route.keeps_bodies
-        version = self.target.name
-        frame = record.live(
-            self, exchange_id=self.exchange_id, version=version, mirror=self.mirror, drop=self.drop, bodies=bodies
+        frame, full = record.frames(
+            self, exchange_id=self.exchange_id, version=self.target.name, mirror=self.mirror, drop=self.drop
         )
         self._desk.write_down(frame)
         if copy is not None:
-            if not bodies:
-                frame = record.live(
-                    self, exchange_id=self.exchange_id, version=version, mirror=self.mirror, drop=self.drop, bodies=True
-                )
-            copy.live_ended(frame, self.held)
+            copy.live_ended(full, self.held)
         status = own_status or frame.side.status
         route.cells.exchange(0 if record.assignment.arm is _STABLE else 1, status, self.end_us)
 

@@ -6,17 +6,28 @@ from canary.store.frames import Live, Side
 from canary.terms import MirrorDrop
 from canary.wire.call import Call
 from canary.wire.head import RequestHead
+from canary.wire.names import Names
 
 MAX_PATH = 512
 
 
-def side_of(call: Call, version: str, names: dict[bytes, str], *, request_bytes: int, bodies: bool) -> Side:
+def side_of(call: Call, version: str, names: Names[str], *, request_bytes: int, bodies: bool) -> Side:
     """One version's answer; `names` are the headers that may be written down."""
+    return _side(
+        call, version, headers_of(call, names), request_bytes=request_bytes, body=b"".join(call.body) if bodies else b""
+    )
+
+
+def headers_of(call: Call, names: Names[str]) -> tuple[tuple[str, str], ...]:
+    """The answer's headers that may be written down."""
     answer = call.answer
-    headers: tuple[tuple[str, str], ...] = ()
-    if answer is not None:
-        headers = tuple([(names[low], value.decode("latin-1")) for low, value in answer.fields if low in names])
-    ending = call.ending
+    if answer is None:
+        return ()
+    return tuple([(known, value.decode("latin-1")) for name, value in answer.fields if (known := names[name])])
+
+
+def _side(call: Call, version: str, headers: tuple[tuple[str, str], ...], *, request_bytes: int, body: bytes) -> Side:
+    ending, answer = call.ending, call.answer
     assert ending is not None
     return Side(
         version,
@@ -31,7 +42,7 @@ def side_of(call: Call, version: str, names: dict[bytes, str], *, request_bytes:
         call.body_bytes,
         headers,
         tuple(call.chunks),
-        b"".join(call.body) if bodies else b"",
+        body,
         call.truncated,
     )
 
@@ -49,11 +60,12 @@ class Request:
         self.body = body
         self.request_bytes = len(body)
 
-    def live(self, call: Call, *, exchange_id: bytes, version: str, mirror: str, drop: MirrorDrop, bodies: bool) -> Live:
-        """The live frame; `bodies`: both bodies up to the cap."""
+    def frames(self, call: Call, *, exchange_id: bytes, version: str, mirror: str, drop: MirrorDrop) -> tuple[Live, Live]:
+        """The live frame as the route's rules want it, and as its pair wants it: with both bodies up to the cap."""
         assignment, route, head = self.assignment, self.route, self.head
         names, cap = route.request_names, route.body_cap
-        return Live(
+        headers = headers_of(call, route.response_names)
+        known = (
             exchange_id,
             route.name,
             assignment.segment,
@@ -66,10 +78,15 @@ class Request:
             assignment.weight_bp,
             head.method.decode("ascii"),
             head.path[:MAX_PATH].decode("latin-1"),
-            side_of(call, version, route.response_names, request_bytes=self.request_bytes, bodies=bodies),
-            mirror,
-            drop,
-            tuple([(names[low], value.decode("latin-1")) for low, value, _ in head.fields if low in names]),
-            self.body[:cap] if bodies else b"",
-            bodies and (len(self.body) > cap or self.request_bytes > len(self.body)),
         )
+        fields = tuple([(known_as, value.decode("latin-1")) for low, value, _ in head.fields if (known_as := names[low])])
+        size = self.request_bytes
+        if not (mirror or route.keeps_bodies):
+            bare = Live(*known, _side(call, version, headers, request_bytes=size, body=b""), mirror, drop, fields)
+            return bare, bare
+        side = _side(call, version, headers, request_bytes=size, body=b"".join(call.body))
+        cut = len(self.body) > cap or size > len(self.body)
+        full = Live(*known, side, mirror, drop, fields, self.body[:cap], cut)
+        if route.keeps_bodies:
+            return full, full
+        return Live(*known, _side(call, version, headers, request_bytes=size, body=b""), mirror, drop, fields), full

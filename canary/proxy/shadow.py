@@ -8,6 +8,7 @@ from canary.store.frames import Live
 from canary.terms import Ending, MirrorDrop
 from canary.wire.answer import AnswerHead
 from canary.wire.call import Call
+from canary.wire.names import Names
 
 DOWN_S: Final = 0.5
 """After a refused connect none is tried for this long."""
@@ -80,7 +81,7 @@ class Copy(Call):
         self.pattern = call.pattern
         self.idle_us = 0
         self.live_held = 0
-        self.response_names: dict[bytes, str] = {}
+        self.response_names: Names[str] = Names({})
         self._book = book
         self._sink = sink
         self._frame: Live | None = None

@@ -19,10 +19,11 @@ from canary.wire.upstream import Origin, Upstream
 class Plan:
     """One snapshot under one overlay, compiled."""
 
-    __slots__ = ("answering", "keys", "limits", "revision", "routes", "spool_max_bytes", "table")
+    __slots__ = ("_by_host", "answering", "keys", "limits", "revision", "routes", "spool_max_bytes", "table")
 
     def __init__(self, snapshot: Snapshot, routes: tuple[Route, ...], keys: tuple[bytes, bytes]) -> None:
         self.table = RouteTable(snapshot.routes)
+        self._by_host = any(spec.match.hosts for spec in snapshot.routes)
         self.routes = routes
         self.keys = keys
         self.revision = snapshot.revision
@@ -32,7 +33,7 @@ class Plan:
 
     def route(self, head: RequestHead) -> Route | None:
         """The route of a request."""
-        entry = self.table.match(head.host, head.path, head.find)
+        entry = self.table.match(head.host if self._by_host else b"", head.path, head.find)
         return self.routes[entry.index] if entry is not None else None
 
 

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from canary.wire.framing import BadFraming, ChunkReader
+from canary.wire.names import Names
 
 
 class BadAnswer(Exception):
@@ -21,7 +22,9 @@ _GRAMMAR: Final = re.compile(
 )
 _FRAMING_NAMES: Final = ("content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "upgrade")
 _HOP: Final = frozenset(name.encode() for name in _FRAMING_NAMES[2:])
-_KEEP_ALIVE: Final = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,6})")
+_LENGTH, _CODING, _CONNECTION, _KEEP_ALIVE, _OTHER_HOP = range(5)
+_KINDS: Final = Names(dict(zip((name.encode() for name in _FRAMING_NAMES), (0, 1, 2, 3, 4, 4, 4), strict=True)))
+_TIMEOUT: Final = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,6})")
 
 _NO_TOKENS: Final = frozenset[bytes]()
 
@@ -46,7 +49,7 @@ class AnswerHead:
     def __init__(self) -> None:
         self.status = 0
         self.lines = b""
-        self.fields: list[tuple[bytes, bytes]] = []  # lower-case name and value of those the pattern finds, in order
+        self.fields: list[tuple[bytes, bytes]] = []  # as the pattern finds them, in order
         self.framing = NO_BODY
         self.length = 0
         self.reusable = True
@@ -60,41 +63,49 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
     head = AnswerHead()
     status = head.status = int(data[9:12])
     http10 = data[7] == 0x30
-    found = pattern.findall(data)
-    length = coding = connection = None
+    head.fields = found = pattern.findall(data)
+    length = coding = None
+    connection = b""
     hop = http10
     for name, value in found:
-        low = name.lower()
-        head.fields.append((low, value))
-        if low == b"content-length":
-            length = _length(value, length)
-        elif low == b"transfer-encoding":
+        kind = _KINDS[name]
+        if kind is None:
+            continue
+        if kind == _LENGTH:
+            if length is not None:
+                raise BadAnswer("content-length twice")
+            length = _length(value)
+            continue
+        hop = True
+        if kind == _CODING:
             if coding is not None or http10:
                 raise BadAnswer("transfer-encoding twice, or in HTTP/1.0")
             coding = value.strip(b" \t").lower()
-            hop = True
-        elif low in _HOP:
-            hop = True
-            if low == b"connection":
-                connection = value.lower() if connection is None else connection + b"," + value.lower()
-            elif low == b"keep-alive":
-                timeout = _KEEP_ALIVE.search(value.lower())
-                head.keep_alive_s = int(timeout[1]) if timeout else -1
+        elif kind == _CONNECTION:
+            connection = connection + b"," + value.lower()
+        elif kind == _KEEP_ALIVE:
+            timeout = _TIMEOUT.search(value.lower())
+            head.keep_alive_s = int(timeout[1]) if timeout else -1
     tokens = _NO_TOKENS
     if hop:
         if connection:
             tokens = frozenset(token.strip(b" \t") for token in connection.split(b","))
         head.reusable = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
+    if length is not None and not hop and not to_head and status >= 200 and status not in (204, 304):
+        head.framing = BY_LENGTH
+        head.length = length
+        head.lines = data[:-2]
+        return head
     _frame(head, status, length=length, coding=coding, to_head=to_head)
     bodiless = status == 204 and length is not None
     head.lines = _stripped(data, tokens) if hop or bodiless else data[:-2]
     return head
 
 
-def _length(value: bytes, before: int | None) -> int:
+def _length(value: bytes) -> int:
     digits = value.strip(b" \t")
-    if before is not None or not digits.isdigit() or len(digits) > 15:
-        raise BadAnswer("content-length twice, or not a number")
+    if not digits.isdigit() or len(digits) > 15:
+        raise BadAnswer("content-length is not a number")
     return int(digits)
 
 

@@ -36,6 +36,9 @@ _SPECIAL: Final = {
     b"x-forwarded-proto": _PROTO,
     b"x-forwarded-host": _FHOST,
 }
+_KNOWN: Final[dict[bytes, tuple[bytes, int, bytes]]] = {}
+_MOST_KNOWN: Final = 4_096  # casings and names remembered: a client cannot fill our memory with them
+_BLANKS: Final = (b" ", b"\t")
 # RFC 3986 characters, and those that browsers send raw in queries; never controls, blanks, quotes, angles, '#', non-ASCII
 _TARGET: Final = re.compile(rb"/[!$-;=?-~]*+")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?@]++)([/?][!$-;=?-~]*+)?", re.IGNORECASE)
@@ -106,6 +109,7 @@ class HeadParser:
         self._fields: list[tuple[bytes, bytes]] = []
         self._target = b""
         self._complete = False
+        self._authority = b""  # the last good one: it seldom changes
         self._parser = HttpRequestParser(self)
 
     def on_url(self, piece: bytes) -> None:
@@ -131,7 +135,8 @@ class HeadParser:
             try:
                 parser.feed_data(data)
             except HttpParserUpgrade:
-                self._complete = False
+                self._parser = HttpRequestParser(self)
+                self._complete = True
             except HttpParserError as error:
                 raise _refusal(data, error) from error
             if len(raw) > max_fields:
@@ -144,10 +149,22 @@ class HeadParser:
             head.http10 = data[line - 1] == 0x30
             _read_fields(head, raw)
             _check_target(head)
-            reusable = self._complete and head.keep_alive
+            if head.authority != self._authority:
+                if not _AUTHORITY.fullmatch(head.authority):
+                    raise BadRequest(400, "bad host field")
+                self._authority = head.authority
+            reusable = head.keep_alive
             return head
         finally:
-            if not reusable:  # it waits for a body, saw its last message, or stumbled
+            if not reusable:  # it saw a connection's last message, or stumbled
+                self._parser = HttpRequestParser(self)
+
+    def pass_body(self, body: bytes) -> None:
+        """After a head that announced a body: the parser sees it too, or is replaced where it came in other pieces."""
+        if not self._complete:
+            if body:
+                self._parser.feed_data(body)
+            if not self._complete:
                 self._parser = HttpRequestParser(self)
 
 
@@ -167,11 +184,14 @@ def _read_fields(head: RequestHead, raw: list[tuple[bytes, bytes]]) -> None:
     fields = head.fields
     special: dict[int, bytes] = {}
     for name, value in raw:
-        low = name.lower()
-        code = _SPECIAL.get(low)
-        value = value.strip(b" \t")  # noqa: PLW2901 - llhttp leaves trailing blanks
-        if code is None:
-            fields.append((low, value, b"%b: %b\r\n" % (name, value)))
+        known = _KNOWN.get(name)
+        if known is None:
+            known = _learn(name)
+        low, code, start = known
+        if value[-1:] in _BLANKS:
+            value = value.strip(b" \t")  # noqa: PLW2901 - llhttp leaves trailing blanks
+        if code < 0:
+            fields.append((low, value, start + value + b"\r\n"))
         elif code in special:
             special[code] = _again(code, special[code], value)
         else:
@@ -185,6 +205,15 @@ def _read_fields(head: RequestHead, raw: list[tuple[bytes, bytes]]) -> None:
         _apply(head, special)
     else:
         head.keep_alive = not head.http10
+
+
+def _learn(name: bytes) -> tuple[bytes, int, bytes]:
+    """Lower case, special code and the line's beginning of a field name; remembered up to a bound."""
+    low = name.lower()
+    known = (low, _SPECIAL.get(low, -1), name + b": ")
+    if len(_KNOWN) < _MOST_KNOWN:
+        _KNOWN[name] = known
+    return known
 
 
 def _again(code: int, before: bytes, value: bytes) -> bytes:
@@ -265,5 +294,3 @@ def _check_target(head: RequestHead) -> None:
             raise BadRequest(400, "bad request target")
     if head.method == b"CONNECT":
         raise BadRequest(501, "this is no forward proxy")
-    if not _AUTHORITY.fullmatch(head.authority):
-        raise BadRequest(400, "bad host field")

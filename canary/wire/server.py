@@ -295,8 +295,10 @@ class ClientConnection(asyncio.Protocol):
         elif head.length == len(rest) <= limits.buffered_body_bytes:
             self._rest = b""
             self._state = BUSY
+            server.parser.pass_body(rest)
             server.application.begin(self, head, rest, whole=True)
         else:
+            server.parser.pass_body(b"")
             self._begin_body(head, rest, limits)
 
     def _on_partial(self, data: bytes, limits: Limits) -> None:
