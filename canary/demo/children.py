@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import tempfile
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,14 @@ class Served:
             raise CanaryError(
                 f"canary serve ended with code {self._process.returncode}", hint=f"the end of its log:\n{tail(self._log)}"
             )
+
+    def keep_log(self) -> Path:
+        """Copies its log to where it outlives the demonstration, for looking after what went wrong."""
+        handle, name = tempfile.mkstemp(prefix="canary-demo-", suffix=".log")
+        os.close(handle)
+        kept = Path(name)
+        kept.write_bytes(self._log.read_bytes() if self._log.exists() else b"")
+        return kept
 
     async def stop(self) -> None:
         """Lets it drain and stop its database."""

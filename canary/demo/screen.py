@@ -32,9 +32,9 @@ class Screen:
         for line in lines[1:]:
             self._console.print(line, highlight=False)
 
-    def starting(self, what: str) -> None:
-        """Prints what is started."""
-        self._console.print(f"starting {what}", style="dim", highlight=False)
+    def note(self, line: str) -> None:
+        """Prints it."""
+        self._console.print(line, style="dim", highlight=False)
 
     def scene(self, scene: Scene) -> None:
         """Draws the present moment over the last one."""

@@ -83,6 +83,8 @@ async def tell(view: View, *, fast: bool, once: bool) -> tuple[Verdict, ...]:
                 reading.cancel()
         except* CanaryError as failed:
             raise failed.exceptions[0] from None
+        if not all(verdict.right for verdict in verdicts):
+            view.note(f"a verdict is wrong; the log of canary serve is kept at {stage.served.keep_log()}")
         view.closing(verdicts, stage.admin.url, stays=not once)
         if not once:
             await _rest(stage)
@@ -199,12 +201,12 @@ async def _running(view: View) -> AsyncIterator[Stage]:
     """Model servers, the product and traffic in a folder of their own; all stopped, and the folder gone, at the end."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-demo-", ignore_cleanup_errors=True)))
-        view.starting("model servers")
+        view.note("starting model servers")
         versions = [f"--version={plan.STABLE}=good", *(f"--version={c.version}={c.kind}" for c in plan.CANDIDATES)]
         models = await Helper.start("model servers", "canary.demo.models", versions)
         stack.push_async_callback(models.stop)
         model_ports = ports_of(await models.line())
-        view.starting("canary serve, with a Postgres of its own")
+        view.note("starting canary serve, with a Postgres of its own")
         data_port, admin_port, sidecar_port = free_ports((8080, 8081, 8082))
         config = folder / "canary.yaml"
         config.write_text(
@@ -216,7 +218,7 @@ async def _running(view: View) -> AsyncIterator[Stage]:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5.0)))
         admin = Admin(session, admin_port)
         await admin.wait_ready(READY_WITHIN_S, served.check)
-        view.starting(f"traffic, {plan.RATE:.0f} requests a second")
+        view.note(f"starting traffic, {plan.RATE:.0f} requests a second")
         traffic = await _traffic(data_port, plan.RATE)
         stack.push_async_callback(traffic.stop)
         yield Stage(

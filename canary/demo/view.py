@@ -16,8 +16,8 @@ class View(Protocol):
         """The plan, before anything starts."""
         ...
 
-    def starting(self, what: str) -> None:
-        """Something is being started."""
+    def note(self, line: str) -> None:
+        """Something that all should know: what is started, where a log is."""
         ...
 
     def scene(self, scene: Scene) -> None:
@@ -47,9 +47,9 @@ class Lines:
         """Prints the plan."""
         self._say(*lines)
 
-    def starting(self, what: str) -> None:
-        """Prints what is started."""
-        self._say(f"starting {what}")
+    def note(self, line: str) -> None:
+        """Prints it."""
+        self._say(line)
 
     def scene(self, scene: Scene) -> None:
         """Nothing: events are enough where nobody watches."""
@@ -80,9 +80,9 @@ class JsonLines:
         """The plan as text."""
         self._say({"plan": list(lines)})
 
-    def starting(self, what: str) -> None:
-        """What is started."""
-        self._say({"starting": what})
+    def note(self, line: str) -> None:
+        """The line."""
+        self._say({"note": line})
 
     def scene(self, scene: Scene) -> None:
         """Nothing: events are enough."""

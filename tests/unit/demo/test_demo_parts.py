@@ -187,7 +187,7 @@ def test_lines_hold_the_verdicts_with_numbers_and_the_console() -> None:
 def test_json_lines_end_with_the_verdicts() -> None:
     out = io.StringIO()
     view = JsonLines(out)
-    view.starting("models")
+    view.note("starting models")
     view.closing([a_verdict()], "http://127.0.0.1:8081", stays=False)
     last = json.loads(out.getvalue().splitlines()[-1])
     assert last["right"] is True
