@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.bench.figures import write_json
 from tests.bench.machine import Unfit, build_tools, describe, library_versions
-from tests.bench.process import StartError
+from tests.bench.process import StartError, use_realtime
 from tests.bench.proxy_bench import STARTERS, Effort, ProxyBench, render
 from tests.bench.proxy_cases import CASES
 
@@ -26,8 +26,10 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="canary-bench-"))
     try:
         tools = build_tools(folder)
+        if options.realtime:
+            use_realtime()
         result: dict[str, Any] = {"bench": options.bench, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        result |= {"machine": describe(), "libraries": library_versions()}
+        result |= {"realtime": options.realtime, "machine": describe(), "libraries": library_versions()}
         print(_machine_lines(result["machine"]))
         if options.bench == "proxy":
             result |= _proxy(options, tools, folder)
@@ -57,6 +59,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of one measured run (default 3, quick 1)")
     parser.add_argument("--cases", help="some cases of the proxy bench, by commas: " + ",".join(c.name for c in CASES))
     parser.add_argument("--peers", help="some peers, by commas: " + ",".join(STARTERS))
+    parser.add_argument(
+        "--realtime", action="store_true", help="as root: real-time scheduling, for machines that do other work"
+    )
     parser.add_argument("--rate", type=float, default=1_000.0, help="pairs a second of the store bench")
     parser.add_argument("--json", type=Path, help="where the JSON goes (default tests/bench/results)")
     options = parser.parse_args()
