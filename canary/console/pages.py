@@ -1,6 +1,6 @@
-"""The console's paths: the rollouts, one rollout with its decisions, and the two files that a page needs."""
+"""The console's paths: the rollouts, one rollout with its decisions, pairs, and the two files that a page needs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -8,15 +8,32 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from canary.console.paired import line_of, sheet_of
 from canary.console.seen import Card, card_of, percent
 from canary.errors import NotFound, StoreAway
 from canary.ports import PlanBook, RolloutBook
 from canary.rollout.state import RolloutState
 from canary.stats.evidence import Evidence
+from canary.store.pairs import PairDetail, PairSummary
 
 _HERE: Final = Path(__file__).parent
 _FILES: Final = {"console.css": "text/css", "live.js": "text/javascript"}
 _PAST: Final = 20
+_PAIRS: Final = 100
+
+
+class PairShelf(Protocol):
+    """Stored pairs."""
+
+    async def list(
+        self, *, route: str | None, rollout: str | None, differing: bool, limit: int, before: str | None
+    ) -> Sequence[PairSummary]:
+        """Newest first."""
+        ...
+
+    async def show(self, exchange_id: str) -> PairDetail:
+        """One pair; raises NotFound."""
+        ...
 
 
 class Sight(Protocol):
@@ -30,6 +47,11 @@ class Sight(Protocol):
     @property
     def plans(self) -> PlanBook:
         """What is published and in force."""
+        ...
+
+    @property
+    def pairs(self) -> PairShelf:
+        """Stored pairs."""
         ...
 
     @property
@@ -77,6 +99,25 @@ class Console:
         rows = await books.rollouts.decisions(state.id, limit=200)
         return self._page("rollout.html", card=await self._card(books, state), rows=rows)
 
+    async def pairs(self, request: web.Request) -> web.Response:
+        """The newest pairs, of one rollout or of all."""
+        rollout, differing = request.query.get("rollout", ""), request.query.get("differing") == "1"
+        before = request.query.get("before") or None
+        found = await self._use().pairs.list(
+            route=None, rollout=rollout or None, differing=differing, limit=_PAIRS, before=before
+        )
+        return self._page(
+            "pairs.html",
+            pairs=[line_of(pair) for pair in found],
+            rollout=rollout,
+            differing=differing,
+            older=found[-1].exchange_id if len(found) == _PAIRS else "",
+        )
+
+    async def pair(self, request: web.Request) -> web.Response:
+        """Both answers to one request, side by side."""
+        return self._page("pair.html", sheet=sheet_of(await self._use().pairs.show(request.match_info["id"][:64])))
+
     async def file(self, request: web.Request) -> web.Response:
         """The style sheet and the module that keeps a page fresh."""
         name = request.match_info["name"]
@@ -98,6 +139,8 @@ def add_pages(app: web.Application, use: Callable[[], Sight]) -> None:
     console = Console(use)
     app.router.add_get("/", console.home)
     app.router.add_get("/rollouts/{id}", console.rollout)
+    app.router.add_get("/pairs", console.pairs)
+    app.router.add_get("/pairs/{id}", console.pair)
     app.router.add_get("/static/{name}", console.file)
 
 

@@ -1,0 +1,88 @@
+"""The console's pages: what they say, and that nothing stored becomes markup."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from canary.terms import Phase
+from tests.support.admin_world import PAIR, AdminWorld
+from tests.support.rollouts import a_state, an_evidence, breached
+from tests.support.store_rows import a_decision
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+async def world() -> AdminWorld:
+    return AdminWorld()
+
+
+@pytest.fixture
+async def client(world: AdminWorld) -> AsyncIterator[Any]:
+    async with world.client() as open_client:
+        yield open_client
+
+
+async def _page(client: Any, path: str) -> str:
+    answer = await client.get(path)
+    assert answer.status == 200, await answer.text()
+    text: str = await answer.text()
+    return text
+
+
+async def test_empty_states_say_what_will_fill_them(client: Any, world: AdminWorld) -> None:
+    page = await _page(client, "/")
+    assert "No rollout is under way. This fills when" in page
+    assert "a configuration has to be published" in page
+    assert "Nothing ended yet" in page
+    await world.publish()
+    assert "canary rollout create chat --candidate" in await _page(client, "/")
+
+
+async def test_a_rollout_shows_stage_weight_evidence_and_reason(client: Any, world: AdminWorld) -> None:
+    world.evidence = an_evidence(breached())
+    state = a_state(Phase.CANARYING, revision=1, because="errors at 14.80 % against 0.50 %", waiting="3 more minutes")
+    await world.books.rollouts.create(state, a_decision())
+    page = await _page(client, "/")
+    assert "chat: v1 → v2" in page
+    assert "5 % of live traffic" in page
+    assert "errors at 14.80 % against 0.50 %" in page
+    assert "Waiting:</strong> 3 more minutes" in page
+    assert "14.80 % (37 of 250)" in page
+    assert "8.07 of 6.17" in page
+    assert 'aria-current="step"><strong>5 % (now)' in page
+    assert 'href="/pairs?rollout=r1"' in page
+    assert 'href="/rollouts/r1#decisions"' in page
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+async def test_every_phase_has_its_page(client: Any, world: AdminWorld, phase: Phase) -> None:
+    world.evidence = None
+    await world.books.rollouts.create(a_state(phase, revision=1), a_decision())
+    assert "v1 → v2" in await _page(client, "/")
+    assert "Decisions" in await _page(client, "/rollouts/r1")
+
+
+async def test_nothing_stored_becomes_markup(client: Any, world: AdminWorld) -> None:
+    state = a_state(Phase.SHADOWING, revision=1, because=EVIL, waiting=EVIL, candidate=EVIL, created_by=EVIL)
+    await world.books.rollouts.create(state, a_decision(actor=EVIL))
+    for path in ("/", "/rollouts/r1", f"/pairs/{PAIR}", f"/pairs?rollout={EVIL}"):
+        page = await _page(client, path)
+        assert "<img" not in page, path
+        assert "<script>" not in page, path
+        assert " style=" not in page, "inline styles are blocked by the content security policy"
+
+
+async def test_a_pair_shows_both_answers(client: Any) -> None:
+    page = await _page(client, f"/pairs/{PAIR}")
+    assert "statuses differ" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "2 bytes that are no text" in page
+
+
+async def test_only_its_own_files_are_served(client: Any) -> None:
+    assert "color-scheme" in await _page(client, "/static/console.css")
+    assert (await client.get("/static/live.js")).content_type == "text/javascript"
+    for path in ("/static/pages.py", "/static/..%2fpages.py", "/static/%2e%2e/pages.py"):
+        assert (await client.get(path)).status == 404

@@ -1,0 +1,85 @@
+"""The admin port over the books in memory, on a real socket of its own."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from canary.api.services import Books, Reloaded, Services
+from canary.app.admin import admin_application
+from canary.control.books import Books as ControlBooks
+from canary.errors import NotFound
+from canary.rollout.state import RolloutState
+from canary.stats.evidence import Evidence
+from canary.store.bodies import Bodies
+from canary.store.pairs import PairDetail, PairSide, PairSummary
+from tests.support.books import memory_books
+from tests.support.rollouts import an_evidence
+from tests.support.store_rows import a_config
+
+PAIR = "0195c2d0000070008000000000000001"
+
+
+def a_pair_side(version: str, **fields: Any) -> PairSide:
+    usual = {"version": version, "status": 200, "ending": "whole", "failed": False, "latency_us": 1_500, "ttfb_us": 900}
+    return PairSide(**(usual | {"end_us": 2_000, "bytes": 12} | fields))
+
+
+def a_pair_summary(**fields: Any) -> PairSummary:
+    at = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+    usual = {"exchange_id": PAIR, "recorded_at": at, "start_at": at, "route": "chat", "rollout": "r1", "segment": 7}
+    sides = {"live": a_pair_side("v1"), "shadow": a_pair_side("v2", status=500, failed=True)}
+    words = {"same_status": False, "same_body": False, "lost": False, "differs": True}
+    return PairSummary(**(usual | sides | words | fields))
+
+
+class FakePairs:
+    """One pair, whose bodies hold markup and bytes."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    async def list(self, **asked: Any) -> Sequence[PairSummary]:
+        self.asked = asked
+        return [a_pair_summary()]
+
+    async def show(self, exchange_id: str) -> PairDetail:
+        if exchange_id != PAIR:
+            raise NotFound(f"no pair {exchange_id}")
+        bodies = Bodies(request=b'{"q":1}', live=b"<script>alert(1)</script>", shadow=b"\xff\xfe", live_truncated=True)
+        return PairDetail(summary=a_pair_summary(), method="POST", path="/v1/x", arm="stable", bodies=bodies)
+
+
+class AdminWorld:
+    """Everything that a test of the admin port looks at."""
+
+    def __init__(self) -> None:
+        self.books = memory_books()
+        self.pairs = FakePairs()
+        self.evidence: Evidence | None = an_evidence()
+        self.reloads: list[bool] = []
+        self.trouble: Exception | None = None
+        assert self.books.clock is not None
+        control = ControlBooks(
+            rollouts=self.books.rollouts, counters=self.books.counters, plans=self.books.plans, clock=self.books.clock
+        )
+        self.services = Services(reload=self._reload)
+        self.services.books = Books(control=control, pairs=self.pairs, evidence=self._evidence)
+
+    async def publish(self) -> None:
+        await self.books.plans.publish(a_config(), by="test")
+
+    def client(self, *, token: str | None = None, host: str = "127.0.0.1") -> "TestClient[Any, Any]":
+        return TestClient(TestServer(admin_application(self.services, token=token, host=host)))
+
+    async def _evidence(self, _: RolloutState) -> Evidence | None:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.evidence
+
+    async def _reload(self, dry_run: bool) -> Reloaded:
+        self.reloads.append(dry_run)
+        if self.trouble is not None:
+            raise self.trouble
+        return Reloaded(revision=3, changed=True, differences=("routes.chat.stable: v1 -> v2",))
