@@ -151,7 +151,7 @@ def use_realtime() -> None:
 
 
 def prefer(pid: int) -> None:
-    """Puts each thread ahead of other work: nice, for its scheduling group too, or real time. Without the right to: as it is."""
+    """Puts each thread ahead of other work, by nice (its scheduling group too) or real time; as it is without the right to."""
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             if _realtime:
