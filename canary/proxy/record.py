@@ -23,7 +23,9 @@ def headers_of(call: Call, names: Names[str]) -> tuple[tuple[str, str], ...]:
     answer = call.answer
     if answer is None:
         return ()
-    return tuple([(known, value.decode("latin-1")) for name, value in answer.fields if (known := names[name])])
+    if answer.noted is None:
+        answer.noted = tuple([(known, value.decode("latin-1")) for name, value in answer.fields if (known := names[name])])
+    return answer.noted
 
 
 def _side(call: Call, version: str, headers: tuple[tuple[str, str], ...], *, request_bytes: int, body: bytes) -> Side:
@@ -65,6 +67,11 @@ class Request:
         assignment, route, head = self.assignment, self.route, self.head
         names, cap = route.request_names, route.body_cap
         headers = headers_of(call, route.response_names)
+        text = head.memo.get(names)
+        if text is None:
+            fields = tuple([(known_as, value.decode("latin-1")) for low, value, _ in head.fields if (known_as := names[low])])
+            text = head.memo[names] = (head.method.decode("ascii"), head.path[:MAX_PATH].decode("latin-1"), fields)
+        method, path, fields = text
         known = (
             exchange_id,
             route.name,
@@ -76,10 +83,9 @@ class Request:
             assignment.unit_hash,
             assignment.bucket,
             assignment.weight_bp,
-            head.method.decode("ascii"),
-            head.path[:MAX_PATH].decode("latin-1"),
+            method,
+            path,
         )
-        fields = tuple([(known_as, value.decode("latin-1")) for low, value, _ in head.fields if (known_as := names[low])])
         size = self.request_bytes
         if not (mirror or route.keeps_bodies):
             bare = Live(*known, _side(call, version, headers, request_bytes=size, body=b""), mirror, drop, fields)

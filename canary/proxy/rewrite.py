@@ -28,6 +28,7 @@ CREDENTIALS: Final = frozenset(
 )
 MARK: Final = b"x-canary-shadow"
 _NOTHING: Final = frozenset[bytes]()
+_MOST_MEMOS: Final = 16  # plans come and go while a client repeats one head
 _BODY_METHODS: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -120,6 +121,15 @@ class Target:
 
     def request_head(self, head: RequestHead, peer: bytes, *, length: int, copy: bool) -> bytes:
         """The head to send, with its last empty line; `length` of the body, -1 where it comes in chunks."""
+        key = (self, length, copy)
+        known: bytes | None = head.memo.get(key)
+        if known is None:
+            if len(head.memo) > _MOST_MEMOS:
+                head.memo.clear()
+            known = head.memo[key] = self._render(head, peer, length=length, copy=copy)
+        return known
+
+    def _render(self, head: RequestHead, peer: bytes, *, length: int, copy: bool) -> bytes:
         drop = self._drop_copy if copy else self._drop_live
         lines = [line for low, _, line in head.fields if low not in drop] if drop else [line for _, _, line in head.fields]
         if length > 0 or (not length and head.method in _BODY_METHODS):

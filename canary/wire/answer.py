@@ -44,7 +44,7 @@ DEFAULT_PATTERN: Final = fields_pattern()
 class AnswerHead:
     """A checked answer head, without hop-by-hop fields and without its last empty line."""
 
-    __slots__ = ("fields", "framing", "keep_alive_s", "length", "lines", "reusable", "status")
+    __slots__ = ("fields", "framing", "keep_alive_s", "length", "lines", "noted", "reusable", "status")
 
     def __init__(self) -> None:
         self.status = 0
@@ -53,6 +53,7 @@ class AnswerHead:
         self.framing = NO_BODY
         self.length = 0
         self.reusable = True
+        self.noted: tuple[tuple[str, str], ...] | None = None  # what may be written down of it, once asked
         self.keep_alive_s = -1
 
 
@@ -65,7 +66,6 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
     http10 = data[7] == 0x30
     head.fields = found = pattern.findall(data)
     length = coding = None
-    connection = b""
     hop = http10
     for name, value in found:
         kind = _KINDS[name]
@@ -81,16 +81,7 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
             if coding is not None or http10:
                 raise BadAnswer("transfer-encoding twice, or in HTTP/1.0")
             coding = value.strip(b" \t").lower()
-        elif kind == _CONNECTION:
-            connection = connection + b"," + value.lower()
-        elif kind == _KEEP_ALIVE:
-            timeout = _TIMEOUT.search(value.lower())
-            head.keep_alive_s = int(timeout[1]) if timeout else -1
-    tokens = _NO_TOKENS
-    if hop:
-        if connection:
-            tokens = frozenset(token.strip(b" \t") for token in connection.split(b","))
-        head.reusable = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
+    tokens = _persistence(head, http10=http10) if hop else _NO_TOKENS
     if length is not None and not hop and not to_head and status >= 200 and status not in (204, 304):
         head.framing = BY_LENGTH
         head.length = length
@@ -100,6 +91,20 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
     bodiless = status == 204 and length is not None
     head.lines = _stripped(data, tokens) if hop or bodiless else data[:-2]
     return head
+
+
+def _persistence(head: AnswerHead, *, http10: bool) -> frozenset[bytes]:
+    """Whether the connection may be used again; returns what the Connection field names."""
+    tokens: set[bytes] = set()
+    for name, value in head.fields:
+        kind = _KINDS[name]
+        if kind == _CONNECTION:
+            tokens.update(token.strip(b" \t") for token in value.lower().split(b","))
+        elif kind == _KEEP_ALIVE:
+            timeout = _TIMEOUT.search(value.lower())
+            head.keep_alive_s = int(timeout[1]) if timeout else -1
+    head.reusable = b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
+    return frozenset(tokens)
 
 
 def _length(value: bytes) -> int:

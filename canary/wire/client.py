@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol, cast
 
 from canary.terms import Ending
-from canary.wire.answer import BY_LENGTH, TUNNEL, AnswerHead, AnswerReader, BadAnswer, parse_answer
+from canary.wire.answer import BY_LENGTH, TUNNEL, AnswerHead, AnswerReader, BadAnswer, Pattern, parse_answer
 from canary.wire.call import Call
 from canary.wire.tunnel import Tunnel
 
@@ -26,7 +26,7 @@ class Pool(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """Owned by its upstream's pool while idle, by a call while busy."""
 
-    __slots__ = ("_call", "_paused", "_reader", "_transport", "_tunnel", "_upstream", "idle_until", "sends")
+    __slots__ = ("_call", "_memo", "_paused", "_reader", "_transport", "_tunnel", "_upstream", "idle_until", "sends")
 
     def __init__(self, upstream: Pool) -> None:
         self._upstream = upstream
@@ -35,6 +35,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader: AnswerReader | None = None
         self._tunnel: Tunnel | None = None
         self._paused = False
+        self._memo: tuple[bytes, Pattern, bool, AnswerHead] | None = None
         self.sends = 0
         self.idle_until = 0.0
 
@@ -124,17 +125,23 @@ class UpstreamConnection(asyncio.Protocol):
     def _first(self, call: Call, data: bytes) -> AnswerReader | None:
         """The usual answer comes in one piece: passed on at once. Any other gets a reader."""
         to_head = call.method == b"HEAD"
-        end = data.find(b"\r\n\r\n") + 4
-        if end > 3:
-            head = parse_answer(data[:end], to_head=to_head, pattern=call.pattern)
-            if head.framing == BY_LENGTH and head.length == len(data) - end:
-                self._call = call.connection = None
-                self._release(reusable=head.reusable and not call.open_ended, keep_alive_s=head.keep_alive_s)
-                body = data[end:]
-                call.answer = head
-                call.mark(body)
-                call.on_answer(head, body, body, done=True)
-                return None
+        memo = self._memo
+        if memo is not None and data.startswith(memo[0]) and memo[1] is call.pattern and memo[2] == to_head:
+            head, end = memo[3], len(memo[0])  # servers repeat themselves: what was read is not read again
+        else:
+            end = data.find(b"\r\n\r\n") + 4
+            if end > 3:
+                raw = data[:end]
+                head = parse_answer(raw, to_head=to_head, pattern=call.pattern)
+                self._memo = (raw, call.pattern, to_head, head)
+        if end > 3 and head.framing == BY_LENGTH and head.length == len(data) - end:
+            self._call = call.connection = None
+            self._release(reusable=head.reusable and not call.open_ended, keep_alive_s=head.keep_alive_s)
+            body = data[end:]
+            call.answer = head
+            call.mark(body)
+            call.on_answer(head, body, body, done=True)
+            return None
         self._reader = reader = AnswerReader(to_head=to_head, pattern=call.pattern)
         reader.feed(data)
         return reader

@@ -1,7 +1,7 @@
 """A request's head: what llhttp reads, held to RFC 9112 where llhttp is lenient."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 
@@ -64,6 +64,7 @@ class RequestHead:
         "http10",
         "keep_alive",
         "length",  # of the body; 0 without one, -1 where it is chunked
+        "memo",  # what others made of this head, by their own keys: a client often repeats it
         "method",
         "path",  # of the target, without query
         "target",  # origin-form, or `*`
@@ -74,6 +75,7 @@ class RequestHead:
         self.method = method
         self.target = target
         self.fields: list[Field] = []
+        self.memo: dict[object, Any] = {}
         self.authority = b""
         self.length = 0
         self.chunked = self.expects = self.http10 = False

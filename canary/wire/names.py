@@ -6,15 +6,24 @@ T = TypeVar("T")
 _MOST: Final = 1_024  # casings remembered: a peer cannot fill our memory with them
 
 
-class Names(dict[bytes, T | None], Generic[T]):
+class Names(Generic[T]):
     """A mapping by field name; `names[any_casing]` is the value of the lower-case name, None where there is none."""
 
-    def __init__(self, values: dict[bytes, T]) -> None:
-        super().__init__(values)
-        self._lower = dict(values)
+    __slots__ = ("_lower", "_seen")
 
-    def __missing__(self, name: bytes) -> T | None:
+    def __init__(self, values: dict[bytes, T]) -> None:
+        self._lower = dict(values)
+        self._seen: dict[bytes, T | None] = dict(values)
+
+    def __getitem__(self, name: bytes) -> T | None:
+        seen = self._seen
+        if name in seen:
+            return seen[name]
         value = self._lower.get(name.lower())
-        if len(self) < _MOST:
-            self[name] = value
+        if len(seen) < _MOST:
+            seen[name] = value
         return value
+
+    def values(self) -> list[T]:
+        """All values."""
+        return list(self._lower.values())

@@ -6,7 +6,8 @@ import struct
 from typing import Final, cast
 
 from canary.split.spec import Limits
-from canary.wire.framing import BadFraming, ChunkReader
+from canary.wire.body import RequestBody, TooLarge
+from canary.wire.framing import BadFraming
 from canary.wire.head import BadRequest, RequestHead
 from canary.wire.problem import problem
 from canary.wire.serving import Server, Story
@@ -15,7 +16,6 @@ from canary.wire.tunnel import Tunnel
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, 0 s: close sends RST, which no reader takes for a clean end
 _AHEAD_BYTES: Final = 65_536  # of pipelined requests read before their turn
 _LINGER_S: Final = 2.0
-_LEAST_BODY_BYTES_S: Final = 1_024  # a body slower than this on average is an attack
 _DRAIN_IDLE_S: Final = 1.0
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -27,11 +27,10 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_body_bytes",
-        "_chunks",
         "_head",
-        "_left",
+        "_last_head",
         "_paused",
+        "_raw_head",
         "_rest",
         "_server",
         "_since",
@@ -50,10 +49,9 @@ class ClientConnection(asyncio.Protocol):
         self._since = 0.0  # coarse: when the present wait began
         self._paused = False
         self._head: RequestHead | None = None
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._left = 0
-        self._chunks: ChunkReader | None = None
+        self._raw_head = b""  # the last head as it came, and as it was read
+        self._last_head: RequestHead | None = None
+        self._body: RequestBody | None = None
         self._tunnel: Tunnel | None = None
         self.story: Story | None = None
         self.peer = b""
@@ -104,7 +102,7 @@ class ClientConnection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._state = CLOSED
         self._transport = None
-        self._head = None
+        self._head = self._last_head = None
         story, self.story = self.story, None
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
@@ -241,8 +239,7 @@ class ClientConnection(asyncio.Protocol):
         if state == IDLE:
             self._check_idle(now, limits)
         elif state in (BODY, STREAM):
-            owed = (now - abs(self._since) - limits.body_idle_s) * _LEAST_BODY_BYTES_S
-            if not self._paused and self._body_bytes < owed:
+            if not self._paused and self._body is not None and self._body.owes(now, limits.body_idle_s):
                 self._break_request(408, "the request's body did not come in time")
             elif self.story is not None:
                 self.story.check(now)
@@ -277,17 +274,28 @@ class ClientConnection(asyncio.Protocol):
         limits = server.limits
         if data.startswith(b"\r\n"):  # one empty line before a request is forgiven (RFC 9112, 2.2)
             data = data[2:]
+        if self._raw_head and data.startswith(self._raw_head):  # clients repeat themselves: what was read is not read again
+            head = self._last_head
+            assert head is not None
+            self._on_head(head, data[len(self._raw_head) :], limits, fresh=False)
+            return
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > limits.head_bytes:
             self._on_partial(data, limits)
             return
+        raw = data[: end + 4]
         try:
-            head = server.parser.parse(data[: end + 4], limits.headers)
+            head = server.parser.parse(raw, limits.headers)
         except BadRequest as error:
             self.refuse(error.status, error.detail)
             return
+        self._raw_head, self._last_head = raw, head
+        self._on_head(head, data[end + 4 :], limits, fresh=True)
+
+    def _on_head(self, head: RequestHead, rest: bytes, limits: Limits, *, fresh: bool) -> None:
+        """A head came, with what followed it; `fresh`: the parser waits for its body."""
+        server = self._server
         self._head = head
-        rest = data[end + 4 :]
         if head.length == 0:
             self._rest = rest
             self._state = BUSY
@@ -295,10 +303,12 @@ class ClientConnection(asyncio.Protocol):
         elif head.length == len(rest) <= limits.buffered_body_bytes:
             self._rest = b""
             self._state = BUSY
-            server.parser.pass_body(rest)
+            if fresh:
+                server.parser.pass_body(rest)
             server.application.begin(self, head, rest, whole=True)
         else:
-            server.parser.pass_body(b"")
+            if fresh:
+                server.parser.pass_body(b"")
             self._begin_body(head, rest, limits)
 
     def _on_partial(self, data: bytes, limits: Limits) -> None:
@@ -323,15 +333,12 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin_body(self, head: RequestHead, rest: bytes, limits: Limits) -> None:
         self._rest = b""
-        if head.length > limits.body_bytes:
+        try:
+            self._body = RequestBody(head.length, limit=limits.body_bytes, now=self._server.ticker.now)
+        except TooLarge:
             self._state = BUSY
             self.refuse(413, f"the request's body is larger than {limits.body_bytes} bytes")
             return
-        self._since = self._server.ticker.now
-        self._body_bytes = 0
-        self._body.clear()
-        self._chunks = ChunkReader() if head.chunked else None
-        self._left = head.length
         if head.expects and not rest:
             self.write(_CONTINUE)
         if head.length > limits.buffered_body_bytes:
@@ -343,38 +350,28 @@ class ClientConnection(asyncio.Protocol):
             self._on_body_bytes(rest)
 
     def _on_body_bytes(self, data: bytes) -> None:
-        """A piece of a body of known length or in chunks; what follows its end waits for its turn."""
-        if self._chunks is None:
-            piece, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
-            self._left -= len(piece)
-            last = not self._left
-        else:
-            try:
-                piece, used = self._chunks.feed(data)
-            except BadFraming as error:
-                self._break_request(400, str(error))
-                return
-            last, rest = self._chunks.done, data[used:]
-        self._body_bytes += len(piece)
-        limits = self._server.limits
-        if self._body_bytes > limits.body_bytes:
+        """A piece of a body; what follows its end waits for its turn."""
+        body, head, limits = self._body, self._head, self._server.limits
+        if body is None or head is None:
+            return
+        try:
+            piece, self._rest, last = body.feed(data)
+        except BadFraming as error:
+            self._break_request(400, str(error))
+            return
+        except TooLarge:
             self._break_request(413, f"the request's body is larger than {limits.body_bytes} bytes")
             return
-        self._rest = rest
         if self._state == STREAM:
             if last:
                 self._state = BUSY
             if self.story is not None:
                 self.story.request_piece(piece, last=last)
             return
-        self._body.append(piece)
-        head = self._head
-        assert head is not None
-        if last or self._body_bytes > limits.buffered_body_bytes:
-            body = b"".join(self._body)
-            self._body.clear()
+        body.pieces.append(piece)
+        if last or body.size > limits.buffered_body_bytes:
             self._state = BUSY if last else STREAM
-            self._server.application.begin(self, head, body, whole=last)
+            self._server.application.begin(self, head, body.take(), whole=last)
 
     def _break_request(self, status: int, detail: str) -> None:
         """The body cannot be completed: refuse where nothing was answered yet, else cut."""

@@ -76,12 +76,13 @@ class Upstream:
 
     def release(self, connection: UpstreamConnection, keep_alive_s: int) -> None:
         """Takes a connection back; the server's own word on its patience counts, with a second to spare."""
+        idle = self._idle
         idle_s = IDLE_S if keep_alive_s < 0 else min(IDLE_S, keep_alive_s - 1.0)
-        if idle_s <= 0 or self.retired or len(self._idle) >= MAX_IDLE:
+        if idle_s <= 0 or self.retired or len(idle) >= MAX_IDLE:
             connection.close()
             return
         connection.idle_until = self._ticker.now + idle_s
-        self._idle.append(connection)
+        idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
         """A connection closed; it leaves the pool if it was there."""
