@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -97,14 +98,17 @@ def reachable_by(path: Path, uid: int, gid: int) -> bool:
     return True
 
 
-def made_reachable(binaries: Binaries, uid: int, gid: int) -> Binaries:
-    """The same programs where that account reaches them: in place, or as a copy that only the present user can change."""
+def made_reachable(binaries: Binaries, uid: int, gid: int, *, places: Sequence[Path] = ()) -> Binaries:
+    """The same programs where that account reaches them: in place, or as a copy that only the present user can change.
+
+    The copy goes to the first of `places` that takes it; the system's usual ones where none is given.
+    """
     if reachable_by(binaries.folder, uid, gid):
         return binaries
     installation = binaries.folder.parent
     mark = blake2b(f"{installation}|{binaries.version}|{installation.stat().st_mtime_ns}".encode(), digest_size=6).hexdigest()
     failures: list[str] = []
-    for parent in (Path("/var/lib"), Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108 - owner and mode are checked
+    for parent in places or (Path("/var/lib"), Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108 - owner is checked
         target = parent / f"canary-postgres-{binaries.version}-{mark}"
         try:
             _copy_installation(installation, target)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from canary.errors import StoreError
-from canary.store.binaries import Binaries
+from canary.store.binaries import Binaries, reachable_by
 
 ROLE: Final = "canary"
 _ACCOUNTS: Final = ("canary", "postgres", "nobody")  # first that exists; only where we run as root, which Postgres refuses
@@ -19,6 +19,7 @@ _SOCKET_LIMIT: Final = 107  # bytes that the kernel takes for a socket's path
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
 _NO_PROCESS: Final = 2**22 + 1  # above the kernel's largest pid
 _OWN_CWD: Final = "/proc/self/cwd"
+_STAYS_IN_PLACE: Final = 16
 _HAS_PROC: Final = Path(_OWN_CWD).exists()
 
 
@@ -86,13 +87,21 @@ def _kept(name: str) -> dict[str, str]:
     return {name: os.environ[name]} if name in os.environ else {}
 
 
-def data_argument(account: Account, data: Path) -> str:
+def data_argument(binaries: Binaries, account: Account, data: Path) -> str:
     """How the server is told its folder.
 
     A dropped account often may not pass through the folders above (a home, a private temporary folder), and opening those up
-    would be wrong; the kernel's link to the working directory needs no way through them.
+    would be wrong; the kernel's link to the working directory needs no way through them. Programs before 16 walk about to
+    find themselves, cannot come back to such a folder, and would take another one for theirs: they need the plain path.
     """
-    return _OWN_CWD if account.dropped and _HAS_PROC else str(data)
+    if not account.dropped or reachable_by(data.parent, account.uid, account.gid):
+        return str(data)
+    if _HAS_PROC and binaries.major >= _STAYS_IN_PLACE:
+        return _OWN_CWD
+    raise StoreError(
+        f"user {account.name}, who runs Postgres here because root may not, cannot pass to {data}",
+        hint="Choose a state_dir that others may enter, run as a normal user, or set DATABASE_URL.",
+    )
 
 
 def make_cluster(binaries: Binaries, account: Account, data: Path, *, durable: bool = True) -> None:
@@ -103,7 +112,15 @@ def make_cluster(binaries: Binaries, account: Account, data: Path, *, durable: b
     if account.dropped:
         os.chown(staging, account.uid, account.gid)
     command = [
-        *(str(binaries.folder / "initdb"), "-D", data_argument(account, staging), "-U", ROLE, "--encoding=UTF8", "--no-locale"),
+        *(
+            str(binaries.folder / "initdb"),
+            "-D",
+            data_argument(binaries, account, staging),
+            "-U",
+            ROLE,
+            "--encoding=UTF8",
+            "--no-locale",
+        ),
         *("--auth-local=peer", "--auth-host=reject", "--data-checksums", "--no-instructions", "--no-sync"),
     ]
     try:
@@ -123,8 +140,8 @@ def make_cluster(binaries: Binaries, account: Account, data: Path, *, durable: b
 
 
 def write_access(account: Account, data: Path) -> None:
-    """Lets in the present user and the server's own over the socket, by the kernel's word for who they are, and nobody else."""
-    names = sorted({account.name, _account(os.geteuid()).name})
+    """Lets in the present user, the server's own and root, by the kernel's word for who is at the socket; nobody else."""
+    names = sorted({account.name, _account(os.geteuid()).name, _account(0).name})
     _replace(data / "pg_hba.conf", f"local all {ROLE} peer map={ROLE}\n", account)
     _replace(data / "pg_ident.conf", "".join(f"{ROLE} {name} {ROLE}\n" for name in names), account)
 

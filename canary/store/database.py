@@ -9,13 +9,13 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from canary.errors import DataRefused, StoreAway, StoreError
+from canary.store.pool import Connection, Pool
+
+__all__ = ["PLAN_CHANNEL", "Connection", "Database", "place_of"]
 
 PLAN_CHANNEL: Final = "canary_plan"
-
-Connection = psycopg.AsyncConnection[TupleRow]
 
 _DEADLINE_S: Final = 30.0  # of one transaction: longer than any of ours takes, shorter than anyone waits
 _OPEN_S: Final = 10.0
@@ -33,38 +33,23 @@ _NETWORK: Final[dict[str, str | int]] = {  # a network that swallows packets is 
 
 
 class Database:
-    """A small pool; every use of it is one transaction."""
+    """A small pool of connections; every use of it is one transaction."""
 
-    def __init__(self, url: str, pool: AsyncConnectionPool[Connection]) -> None:
-        self._conninfo = _conninfo(url)
-        self._pool = pool
+    def __init__(self, url: str, *, size: int = 4) -> None:
         self.place = place_of(url)
+        self._pool = Pool(_conninfo(url), size)
 
     @classmethod
     async def open(cls, url: str, *, size: int = 4) -> Self:
         """Connects once to see that it works; raises StoreAway with a hint where it does not."""
         with _translated(place_of(url)):
-            conninfo = _conninfo(url)
-            async with asyncio.timeout(_OPEN_S):
-                probe = await psycopg.AsyncConnection.connect(conninfo, prepare_threshold=None)
-                await probe.close()
-            pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-                conninfo,
-                # PgBouncer gives each transaction another server connection: no prepared statements, no session state
-                kwargs={"prepare_threshold": None, "autocommit": True},
-                min_size=1,
-                max_size=size,
-                timeout=5.0,
-                reconnect_timeout=0.0,
-                num_workers=1,
-                open=False,
-            )
-            await pool.open()
-        return cls(url, pool)
+            database = cls(url, size=size)
+            async with asyncio.timeout(_OPEN_S), database._pool.one():
+                return database
 
     async def close(self) -> None:
-        """Closes all connections; uses under way end with an error."""
-        await self._pool.close(timeout=5.0)
+        """Closes the connections; those in use are closed when their transaction ends."""
+        await self._pool.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,7 +64,7 @@ class Database:
         Raises StoreAway where trying later may help, DataRefused where a value was the reason, StoreError otherwise.
         """
         with _translated(self.place):
-            async with asyncio.timeout(_DEADLINE_S), self._pool.connection() as connection:
+            async with asyncio.timeout(_DEADLINE_S), self._pool.one() as connection:
                 async with connection.transaction():
                     if consistent:
                         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -97,7 +82,7 @@ class Database:
         The first item is empty and says that listening has begun: what is read after it misses nothing.
         """
         with _translated(self.place):
-            async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+            async with await self._pool.connect() as connection:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                 yield ""
                 while True:
@@ -117,7 +102,10 @@ def place_of(url: str) -> str:
 
 
 def _conninfo(url: str) -> str:
-    given = conninfo_to_dict(url)
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error:  # its text may quote the password
+        raise StoreError("the database URL cannot be read", hint="Expected postgresql://user@host:port/database.") from None
     return make_conninfo("", **{**_NETWORK, **given})
 
 
@@ -126,16 +114,22 @@ def _translated(place: str) -> Iterator[None]:
     """Turns the driver's errors into ours; the text never holds the URL."""
     try:
         yield
-    except (PoolTimeout, TimeoutError) as error:
+    except TimeoutError as error:
         raise StoreAway(f"no answer from Postgres ({place}) in time", hint=_AWAY_HINT) from error
     except (psycopg.DataError, psycopg.IntegrityError) as error:
-        raise DataRefused(f"Postgres refused a value: {_first_line(error)}") from error
+        raise DataRefused(f"Postgres refused a value: {_without_data(error)}") from None
     except (psycopg.errors.ReadOnlySqlTransaction, psycopg.OperationalError) as error:
         raise StoreAway(f"Postgres ({place}) cannot be used: {_first_line(error)}", hint=_AWAY_HINT) from error
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction) as error:
         raise StoreError(f"Postgres ({place}): {_first_line(error)}", hint=_SCHEMA_HINT) from error
     except psycopg.Error as error:
         raise StoreError(f"Postgres ({place}): {_first_line(error)}") from error
+
+
+def _without_data(error: psycopg.Error) -> str:
+    """What kind of error and where; the driver's text, its cause included, quotes the value, which may be anyone's data."""
+    where = ", ".join(name for name in (error.diag.table_name, error.diag.column_name, error.diag.constraint_name) if name)
+    return f"{type(error).__name__} {error.sqlstate or ''} {where}".rstrip()
 
 
 def _first_line(error: BaseException) -> str:

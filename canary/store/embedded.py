@@ -55,9 +55,12 @@ SETTINGS: Final[Mapping[str, str]] = {
     "log_timezone": "UTC",
     "idle_in_transaction_session_timeout": "60s",
     "unix_socket_permissions": "0700",
-    "log_min_error_statement": "panic",  # statements and rows may hold personal data: they stay out of the log
+    "log_min_messages": "log",  # what clients did wrong is told to them: it may quote personal data, which no log may hold
+    "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
+
+_left_to_others: Final[list[subprocess.Popen[bytes]]] = []  # started by us, not ours any more: reaped when they end
 
 
 class EmbeddedPostgres:
@@ -96,7 +99,7 @@ class EmbeddedPostgres:
                 self._up()
                 self._make_database()
             except BaseException:
-                self._leave()
+                self._end_use()
                 raise
         return self.url
 
@@ -110,6 +113,7 @@ class EmbeddedPostgres:
         """True where a server of this folder lives and takes connections."""
         if self._process is not None and self._process.poll() is not None:
             self._process = None  # reaped
+        _left_to_others[:] = [process for process in _left_to_others if process.poll() is None]
         found = read_pid_file(self._data)
         return found is not None and found.ready and serves(found.pid, self._data)
 
@@ -118,14 +122,7 @@ class EmbeddedPostgres:
         if self._use is None:
             return
         with self._starting():
-            try:
-                fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass  # another process lives on it
-            else:
-                self._down()
-            finally:
-                self._leave()
+            self._end_use()
 
     def __enter__(self) -> Self:
         self.start()
@@ -156,10 +153,25 @@ class EmbeddedPostgres:
     def _data(self) -> Path:
         return self._state / self._name
 
-    def _leave(self) -> None:
-        if self._use is not None:
+    def _end_use(self) -> None:
+        """Gives up our share of the lock; whoever then could have it alone is the last, and stops the server."""
+        assert self._use is not None
+        try:
+            fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass  # another process lives on it
+        else:
+            self._down()
+        finally:
             os.close(self._use)
             self._use = None
+            self._forget_process()
+
+    def _forget_process(self) -> None:
+        """Keeps its handle until it ends, so that it is reaped."""
+        if self._process is not None:
+            _left_to_others.append(self._process)
+            self._process = None
 
     @contextmanager
     def _starting(self) -> Iterator[None]:
@@ -201,6 +213,7 @@ class EmbeddedPostgres:
         self._launch(account)
 
     def _launch(self, account: Account) -> None:
+        self._forget_process()
         deadline = time.monotonic() + _READY_S
         command = self._command(account)
         while True:
@@ -229,7 +242,7 @@ class EmbeddedPostgres:
             settings["io_method"] = "sync"  # no processes that only wait: this server is small
         settings |= self._settings
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [str(binaries.folder / "postgres"), "-D", data_argument(account, self._data), *options]
+        return [str(binaries.folder / "postgres"), "-D", data_argument(binaries, account, self._data), *options]
 
     def _await_ready(self, pid: int, process: subprocess.Popen[bytes] | None) -> bool:
         """True once the server says in its pid file that it takes connections; False where it ended first."""
@@ -256,19 +269,20 @@ class EmbeddedPostgres:
     def _down(self) -> None:
         """A fast stop: clients are cut off, everything is written; after a while without that, an immediate one."""
         found = read_pid_file(self._data)
-        if found is None or not serves(found.pid, self._data):
-            return
-        for order in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        if found is not None and serves(found.pid, self._data):
+            for order in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+                try:
+                    os.kill(found.pid, order)
+                except ProcessLookupError:
+                    break
+                if self._gone(found.pid):
+                    break
+        if self._folder != Path():
+            clear_socket(self._folder)
             try:
-                os.kill(found.pid, order)
-            except ProcessLookupError:
-                break
-            if self._gone(found.pid):
-                break
-        try:
-            self._folder.rmdir()
-        except OSError:
-            pass  # something else is in it, or somebody was faster
+                self._folder.rmdir()
+            except OSError:
+                pass  # already gone, or something else is in it
 
     def _gone(self, pid: int) -> bool:
         deadline = time.monotonic() + _STOP_S

@@ -1,6 +1,7 @@
 """The pool: transactions, errors in our own words, listening."""
 
 import asyncio
+import traceback
 
 import psycopg
 import pytest
@@ -35,6 +36,12 @@ async def test_nobody_there_is_away_with_a_hint_and_without_the_password() -> No
     assert caught.value.hint
     assert "hunter2" not in str(caught.value)
     assert "somewhere" in str(caught.value)
+
+
+async def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
+    with pytest.raises(StoreError) as caught:
+        await Database.open("postgresql://someone:hunter2@[broken")
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_place_names_neither_user_nor_password() -> None:

@@ -1,5 +1,6 @@
 """Rows as Postgres holds them: every column, NULLs, odd texts, values that do not fit."""
 
+import traceback
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -166,6 +167,15 @@ async def test_a_bad_row_is_refused_and_takes_the_whole_batch(database: Database
     assert await database.rows("SELECT count(*) FROM outcomes") == [(1,)]
     assert (await recorder.load("j1")).offset == 10
     await recorder.commit(a_batch(10, 20, outcomes=[an_outcome_row()]))
+
+
+async def test_a_refusal_quotes_no_data(database: Database) -> None:
+    row = an_outcome_row(request_headers='{"x": sk-live-4242}')
+    with pytest.raises(DataRefused) as caught:
+        await Recorder(database).commit(a_batch(outcomes=[row]))
+    told = "".join(traceback.format_exception(caught.value))
+    assert "sk-live" not in told
+    assert "InvalidTextRepresentation" in str(caught.value)
 
 
 async def test_a_row_twice_in_one_batch_is_refused(database: Database) -> None:
