@@ -95,7 +95,8 @@ def _machine_lines(machine: dict[str, Any]) -> str:
 
 
 def _proxy(options: argparse.Namespace, tools: dict[str, Path], folder: Path) -> dict[str, Any]:
-    effort = Effort(rounds=options.rounds, seconds=options.seconds, warm_up_s=0.3 if options.quick else 0.5)
+    warm_up_s = 0.3 if options.quick else 0.5
+    effort = Effort(rounds=options.rounds, seconds=options.seconds, warm_up_s=warm_up_s, alike=options.alike)
     bench = ProxyBench(tools, folder, effort)
     summaries = []
     for case in CASES:
@@ -110,6 +111,7 @@ def _proxy(options: argparse.Namespace, tools: dict[str, Path], folder: Path) ->
     return {
         "rounds": effort.rounds,
         "seconds": effort.seconds,
+        "alike": effort.alike,
         "versions": bench.versions,
         "skipped": bench.skipped,
         "cases": summaries,

@@ -13,7 +13,7 @@ from tests.bench.machine import cores
 from tests.bench.peers import PEERS, Order, Running, Skipped
 from tests.bench.process import StartError, core_busy_s, cpu_s_by_thread, cpu_s_since, free_port, resident_mb
 from tests.bench.product import canary
-from tests.bench.proxy_cases import DEAD, SITES, Case, Entrant
+from tests.bench.proxy_cases import DEAD, IDS, SITES, Case, Entrant
 from tests.bench.traffic import Load, Upstream, run_load
 
 SETTLE_S = 0.15  # copies that are under way when the load ends
@@ -29,6 +29,7 @@ class Effort:
     rounds: int
     seconds: float
     warm_up_s: float
+    alike: bool = False  # every request's head is the same, and every answer's
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +54,8 @@ class ProxyBench:
     def measure(self, case: Case, peers: Sequence[str]) -> dict[str, Any] | None:
         """One case with those peers that are there; None where none is."""
         with ExitStack() as stack:
-            upstream = stack.enter_context(Upstream(self.tools["upstream"], SITES, core=cores()[1]))
+            sites = SITES if self.effort.alike else {name: f"{options},{IDS}".strip(",") for name, options in SITES.items()}
+            upstream = stack.enter_context(Upstream(self.tools["upstream"], sites, core=cores()[1]))
             contenders = self._start(case, peers, upstream, stack)
             if not contenders:
                 return None
@@ -96,8 +98,9 @@ class ProxyBench:
         """Warms up, then measures once."""
         proxy_core, tools_core = cores()
         proxy.prefer()
-        warm_up = Load(seconds=self.effort.warm_up_s, rate=case.rate)
-        load = Load(seconds=self.effort.seconds, rate=case.rate)
+        ids = not self.effort.alike
+        warm_up = Load(seconds=self.effort.warm_up_s, rate=case.rate, ids=ids)
+        load = Load(seconds=self.effort.seconds, rate=case.rate, ids=ids)
         run_load(self.tools["load"], warm_up, port=proxy.port, upstream=upstream, core=tools_core)
         time.sleep(SETTLE_S)
         counts, core_before = upstream.counts(), core_busy_s(proxy_core)

@@ -92,3 +92,5 @@ CASES: Final = (
 )
 
 SITES: Final = {"stable": "", "candidate": "", "stalled": "stall=100"}
+IDS: Final = "ids=1"
+"""Option of a site: no two answers' heads are alike."""

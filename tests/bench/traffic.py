@@ -64,6 +64,7 @@ class Load:
     connections: int = 32
     body_bytes: int = 0
     patience_s: float = 10.0
+    ids: bool = False  # each request's head is unlike any other
 
     def command(self, tool: Path, port: int) -> list[str]:
         """The generator's command line."""
@@ -75,7 +76,8 @@ class Load:
             "body": self.body_bytes,
             "patience": self.patience_s,
         }
-        return [str(tool), *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
+        flags = ["--ids"] if self.ids else []
+        return [str(tool), *flags, *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,9 @@
 """The bench's own tools tell the truth: what the load counts is what the fake upstream counts. Nothing is timed here."""
 
+import socket
+import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,6 +78,41 @@ def test_events_arrive_whole_with_the_instant_they_were_sent(tools: dict[str, Pa
     with Upstream(tools["upstream"], {"stable": "events=5,gap_ms=1"}, core=cores()[1]) as upstream:
         report = load(tools, upstream, upstream.ports["stable"], seconds=0.2, rate=50, connections=4)
     assert (report["answered"], report["failed"], report["event_lag_us"]["count"]) == (10, 0, 50)
+
+
+def heads_of(port: int) -> set[bytes]:
+    """The heads of three answers to the same request."""
+    found = set()
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            found.add(client.recv(65_536).partition(b"\r\n\r\n")[0])
+    return found
+
+
+def test_with_ids_no_two_answers_are_alike(tools: dict[str, Path]) -> None:
+    with Upstream(tools["upstream"], {"stable": "ids=1", "candidate": ""}, core=cores()[1]) as upstream:
+        assert len(heads_of(upstream.ports["stable"])) == 3
+        assert len(heads_of(upstream.ports["candidate"])) == 1
+
+
+def test_with_ids_no_two_requests_are_alike(tools: dict[str, Path]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as beside:
+        listener.settimeout(10)
+        command = Load(seconds=0.05, rate=40, connections=1, patience_s=5, ids=True).command(
+            tools["load"], listener.getsockname()[1]
+        )
+        running = beside.submit(subprocess.run, command, capture_output=True, timeout=20, check=True)
+        client, _ = listener.accept()
+        client.settimeout(10)
+        with client:
+            heads = set()
+            for _ in range(2):
+                heads.add(client.recv(65_536))
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            assert running.result().returncode == 0
+    assert len(heads) == 2
+    assert all(head.count(b"X-Request-Id: ") == 1 for head in heads)
 
 
 def test_a_body_is_sent_whole(tools: dict[str, Path]) -> None:

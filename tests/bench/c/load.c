@@ -1,11 +1,12 @@
 /* Load for 127.0.0.1: one thread, HTTP/1.1 keep-alive, one request at a time on each connection; a JSON line when done.
  *
- *   load --port N [--connections 32] [--seconds 3] [--rate 0] [--body 0] [--path P] [--header 'A: b']... [--patience 10]
+ *   load --port N [--connections 32] [--seconds 3] [--rate 0] [--body 0] [--path P] [--header 'A: b']... [--patience 10] [--ids]
  *
  * Without --rate the loop is closed: each connection asks again as soon as it is answered. With --rate requests are due
  * at fixed instants and a latency counts from the instant its request was due, so time spent waiting for a free
  * connection is in it. Times are microseconds. Failed requests (refused, cut, malformed, later than --patience) are
- * counted and stay out of the latencies. Answers in events are recognised by the fake upstream's time stamps.
+ * counted and stay out of the latencies. Answers in events are recognised by the fake upstream's time stamps. With --ids
+ * each request carries an id of its own, as clients' requests do, so that no two heads are alike.
  */
 #include "message.h"
 #include <getopt.h>
@@ -30,6 +31,7 @@ static struct {
     unsigned port, connections;
     double seconds, rate, patience_s;
     size_t body;
+    bool ids;
     const char *path;
     char headers[4096];
 } want = {.connections = 32, .seconds = 3, .patience_s = 10, .path = "/v1/chat/completions"};
@@ -38,7 +40,7 @@ static struct client *clients, **resting;
 static unsigned resting_count;
 static int epoll;
 static struct alarm wake_up;
-static char *request;
+static char *request, *id_place;
 static size_t request_size;
 static ns_t began, stops_at, last_end, read_at;
 static uint64_t issued, to_issue, whole, broken, late, not_2xx, reopened, body_bytes, busy_count;
@@ -108,6 +110,7 @@ static void ask(struct client *c, ns_t due_at) {
         watch_fd(epoll, c->fd, EPOLLIN, c, true);
         reopened++;
     }
+    if (id_place) stamp_id(id_place, issued * 0x9e3779b97f4a7c15ull);
     write_request(c);
 }
 
@@ -222,6 +225,8 @@ static void report(void) {
 }
 
 static void write_template(void) {
+    static const char id_field[] = "X-Request-Id: 0000000000000000\r\n";
+    if (want.ids) strcat(want.headers, id_field);
     static const char head[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"", tail[] = "\"}]}";
     size_t frame = strlen(head) + strlen(tail);
     request = malloc(sizeof want.headers + 4096 + want.body + frame);
@@ -236,12 +241,13 @@ static void write_template(void) {
         size += sprintf(request + size, "%s", tail);
     } else size += sprintf(request + size, "\r\n");
     request_size = (size_t)size;
+    if (want.ids) id_place = strstr(request, id_field) + strlen("X-Request-Id: ");
 }
 
 static void read_arguments(int argc, char **argv) {
     static const struct option options[] = {
         {"port", 1, 0, 'p'}, {"connections", 1, 0, 'c'}, {"seconds", 1, 0, 's'}, {"rate", 1, 0, 'r'}, {"body", 1, 0, 'b'},
-        {"path", 1, 0, 'u'}, {"header", 1, 0, 'h'},      {"patience", 1, 0, 'w'}, {0, 0, 0, 0}};
+        {"path", 1, 0, 'u'}, {"header", 1, 0, 'h'},      {"patience", 1, 0, 'w'}, {"ids", 0, 0, 'i'}, {0, 0, 0, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (option) {
         case 'p': want.port = (unsigned)atoi(optarg); break;
         case 'c': want.connections = (unsigned)atoi(optarg); break;
@@ -249,9 +255,10 @@ static void read_arguments(int argc, char **argv) {
         case 'r': want.rate = atof(optarg); break;
         case 'b': want.body = (size_t)atol(optarg); break;
         case 'u': want.path = optarg; break;
+        case 'i': want.ids = true; break;
         case 'w': want.patience_s = atof(optarg); break;
         case 'h':
-            if (strlen(want.headers) + strlen(optarg) + 3 > sizeof want.headers) quit("too many headers");
+            if (strlen(want.headers) + strlen(optarg) + 64 > sizeof want.headers) quit("too many headers");
             strcat(strcat(want.headers, optarg), "\r\n");
             break;
         default: quit("unknown argument; the head of load.c tells them");

@@ -97,4 +97,10 @@ static inline void alarm_rang(struct alarm *alarm) {
     uint64_t times;
     if (read(alarm->fd, &times, sizeof times) > 0) alarm->set_to = 0;
 }
+
+/* Writes a number over the 16 digits at `place`. */
+static inline void stamp_id(char *place, uint64_t number) {
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 15; i >= 0; i--, number >>= 4) place[i] = digits[number & 15];
+}
 #endif

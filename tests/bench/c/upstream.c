@@ -1,12 +1,15 @@
 /* Fake upstream for 127.0.0.1: one thread, HTTP/1.1 keep-alive, one listener for each argument.
  *
- *   upstream NAME[,port=0][,size=512][,delay_ms=A[-B]][,fail=PCT][,stall=PCT][,events=N][,gap_ms=F] ...
+ *   upstream NAME[,port=0][,size=512][,delay_ms=A[-B]][,fail=PCT][,stall=PCT][,events=N][,gap_ms=F][,ids=1] ...
  *
  * delay_ms waits that long before the answer (A to B: evenly drawn); fail answers that share with 500; stall never answers
- * it; events sends N server-sent events, gap_ms apart, each with the instant it was sent at. First line on stdout:
+ * it; events sends N server-sent events, gap_ms apart, each with the instant it was sent at; with ids each answer carries the
+ * date and an id of its own, as servers' answers do, so that no two heads are alike. First line on stdout:
  * {"NAME": port, ...}. For each line on stdin one JSON line of counts so far; end of stdin ends the process.
  */
 #include "message.h"
+
+#define DATE_SIZE 29 /* Sun, 06 Nov 1994 08:49:37 GMT */
 
 struct site {
     const char *name;
@@ -14,9 +17,9 @@ struct site {
     int fd;
     size_t size;
     double delay_low_ms, delay_high_ms, gap_ms;
-    int fail_pct, stall_pct, events;
+    int fail_pct, stall_pct, events, ids;
     uint64_t requests, failures, stalls, accepted;
-    char *answer;
+    char *answer, *id_place, *date_place;
     size_t answer_size;
 };
 
@@ -155,12 +158,26 @@ static void next_event(struct guest *g) {
     else timer_push(clock_ns() + (ns_t)(g->site->gap_ms * 1e6), g);
 }
 
+static void stamp(struct site *s) {
+    static time_t stamped;
+    static char date[32];
+    time_t now = time(NULL);
+    struct tm parts;
+    if (now != stamped) strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &parts));
+    stamped = now;
+    memcpy(s->date_place, date, DATE_SIZE);
+    stamp_id(s->id_place, s->requests * 0x9e3779b97f4a7c15ull);
+}
+
 static void answer(struct guest *g) {
     static const char failure[] =
         "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n{\"error\":\"planned\"}";
     if (g->failing) put(g, failure, sizeof failure - 2);
     else if (g->site->events) { start_events(g); next_event(g); return; }
-    else put(g, g->site->answer, g->site->answer_size);
+    else {
+        if (g->site->ids) stamp(g->site);
+        put(g, g->site->answer, g->site->answer_size);
+    }
     turn_over(g);
 }
 
@@ -243,7 +260,8 @@ static void read_option(struct site *s, const char *option) {
     if (count >= 1) { s->delay_low_ms = low; s->delay_high_ms = count == 2 ? high : low; return; }
     if (sscanf(option, "gap_ms=%lf", &s->gap_ms) == 1 || sscanf(option, "size=%zu", &s->size) == 1 ||
         sscanf(option, "port=%u", &s->port) == 1 || sscanf(option, "fail=%d", &s->fail_pct) == 1 ||
-        sscanf(option, "stall=%d", &s->stall_pct) == 1 || sscanf(option, "events=%d", &s->events) == 1) return;
+        sscanf(option, "stall=%d", &s->stall_pct) == 1 || sscanf(option, "events=%d", &s->events) == 1 ||
+        sscanf(option, "ids=%d", &s->ids) == 1) return;
     quit("no such option: %s", option);
 }
 
@@ -252,9 +270,13 @@ static void write_answer(struct site *s) {
                                "{\"role\":\"assistant\",\"content\":\"";
     static const char tail[] = "\"}}],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":34,\"total_tokens\":46}}";
     size_t frame = strlen(head) + strlen(tail), padding = s->size > frame ? s->size - frame : 0;
-    s->answer = malloc(frame + padding + 256);
-    int size = sprintf(s->answer, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+    s->answer = malloc(frame + padding + 512);
+    char lines[128] = "";
+    if (s->ids) sprintf(lines, "Date: %*s\r\nX-Request-Id: 0000000000000000\r\n", DATE_SIZE, "");
+    int size = sprintf(s->answer, "HTTP/1.1 200 OK\r\n%sContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", lines,
                        frame + padding, head);
+    s->date_place = strstr(s->answer, "\r\n") + strlen("\r\nDate: ");
+    s->id_place = s->date_place + DATE_SIZE + strlen("\r\nX-Request-Id: ");
     memset(s->answer + size, 'w', padding);
     strcpy(s->answer + size + padding, tail);
     s->answer_size = (size_t)size + padding + strlen(tail);
