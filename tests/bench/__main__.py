@@ -62,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--realtime", action="store_true", help="as root: real-time scheduling, for machines that do other work"
     )
+    parser.add_argument("--alike", action="store_true", help="no ids: each request has the same head, and each answer")
     parser.add_argument("--rate", type=float, default=1_000.0, help="pairs a second of the store bench")
     parser.add_argument("--json", type=Path, help="where the JSON goes (default tests/bench/results)")
     options = parser.parse_args()
