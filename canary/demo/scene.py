@@ -47,11 +47,9 @@ class Scene:
     verdicts: tuple[Verdict, ...] = field(default=())
 
 
-def verdict_of(
-    candidate: Candidate, seen: Seen, *, took_s: float, before: Tally, after: Tally, broke_s: float | None = None
-) -> Verdict:
+def verdict_of(candidate: Candidate, seen: Seen, *, took_s: float, tally: Tally, broke_s: float | None = None) -> Verdict:
     """Judges how one act ended. A candidate that is bad from the start must not have served anybody."""
-    served = after.from_candidate - before.from_candidate
+    served = tally.on_trial.get(candidate.version, 0)
     right = seen.phase == candidate.ends
     if candidate.in_phase == "shadow":
         right = right and not seen.went_live and served == 0
@@ -66,6 +64,6 @@ def verdict_of(
         took_s=took_s,
         pairs=seen.evidence.pairs if seen.evidence else 0,
         served=served,
-        harmed=after.harmed_by_candidate - before.harmed_by_candidate,
+        harmed=tally.on_trial_harmed.get(candidate.version, 0),
         seconds_after_break=None if broke_s is None else took_s - broke_s,
     )

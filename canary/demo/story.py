@@ -110,7 +110,6 @@ class Act:
         self._candidate = candidate
         self._number = number
         self._verdicts = verdicts
-        self._before = stage.meter.now
         self._began_s = self._now_s()
         self._opened_s: float | None = None  # when its first live stage was seen
         self._broke_s: float | None = None
@@ -129,9 +128,7 @@ class Act:
             self._show(seen)
         took_s = self._elapsed_s
         await asyncio.sleep(LATEST_ANSWER_S)
-        return verdict_of(
-            self._candidate, seen, took_s=took_s, before=self._before, after=self._stage.meter.now, broke_s=self._broke_s
-        )
+        return verdict_of(self._candidate, seen, took_s=took_s, tally=self._stage.meter.now, broke_s=self._broke_s)
 
     async def _break_when_due(self, seen: Seen) -> None:
         if not self._candidate.breaks or self._broke_s is not None or seen.phase != "canarying":
@@ -158,7 +155,7 @@ class Act:
                 seen=seen,
                 rate=meter.rate,
                 tally=meter.now,
-                harmed=meter.now.harmed_by_candidate - self._before.harmed_by_candidate,
+                harmed=meter.now.on_trial_harmed.get(self._candidate.version, 0),
                 events=tuple(self._events),
                 verdicts=self._verdicts,
             )

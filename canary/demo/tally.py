@@ -9,21 +9,23 @@ class Tally(msgspec.Struct, kw_only=True):
     sent: int = 0
     answered: int = 0  # whole answers with a status under 500
     harmed: int = 0  # 5xx, cut, or no answer at all
-    harmed_by_candidate: int = 0  # of these, answered by the candidate's arm
-    from_candidate: int = 0  # all answers that say they come from the candidate's arm
+    on_trial: dict[str, int] = {}  # answers that say they come from the candidate's arm, by version
+    on_trial_harmed: dict[str, int] = {}  # of these, failed
     skipped: int = 0  # not sent: every connection was busy
     in_flight: int = 0
     elapsed_s: float = 0.0
 
-    def ended(self, *, ok: bool, candidate: bool) -> None:
-        """Counts one answer's end."""
+    def ended(self, *, ok: bool, trial: str = "") -> None:
+        """Counts one answer's end; `trial` is the version where the candidate's arm answered."""
         self.in_flight -= 1
-        self.from_candidate += candidate
+        if trial:
+            self.on_trial[trial] = self.on_trial.get(trial, 0) + 1
         if ok:
             self.answered += 1
-        else:
-            self.harmed += 1
-            self.harmed_by_candidate += candidate
+            return
+        self.harmed += 1
+        if trial:
+            self.on_trial_harmed[trial] = self.on_trial_harmed.get(trial, 0) + 1
 
 
 def rate(before: Tally, after: Tally) -> float:

@@ -35,7 +35,8 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._busy = False
-        self._candidate = False
+        self._on_trial = False
+        self._version = ""
         self._deadline = 0.0
 
     @property
@@ -61,7 +62,7 @@ class ClientConnection(asyncio.Protocol):
     def send(self, request: bytes) -> None:
         """Sends one request."""
         assert self._transport is not None
-        self._busy, self._candidate = True, False
+        self._busy, self._on_trial, self._version = True, False, ""
         self._deadline = asyncio.get_running_loop().time() + ANSWER_WITHIN_S
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(request)
@@ -80,8 +81,11 @@ class ClientConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: a header of the answer."""
-        if name.lower() == b"x-canary-arm":
-            self._candidate = value == b"candidate"
+        lower = name.lower()
+        if lower == b"x-canary-arm":
+            self._on_trial = value == b"candidate"
+        elif lower == b"x-canary-version":
+            self._version = value.decode("latin-1")
 
     def on_message_complete(self) -> None:
         """httptools: the answer is whole."""
@@ -95,7 +99,7 @@ class ClientConnection(asyncio.Protocol):
     def _end(self, *, ok: bool) -> None:
         if self._busy:
             self._busy = False
-            self._traffic.tally.ended(ok=ok, candidate=self._candidate)
+            self._traffic.tally.ended(ok=ok, trial=self._version if self._on_trial else "")
 
 
 class Traffic:

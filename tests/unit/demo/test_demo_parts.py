@@ -142,9 +142,8 @@ def seen(phase: str, *stages: int, pairs: int = 0) -> Seen:
 def test_verdicts_are_right_only_where_the_story_says_so(
     candidate: plan.Candidate, ended: Seen, served: int, broke_s: float | None, right: bool
 ) -> None:
-    before = Tally(from_candidate=5, harmed_by_candidate=1)
-    after = Tally(from_candidate=5 + served, harmed_by_candidate=3)
-    verdict = verdict_of(candidate, ended, took_s=25.0, before=before, after=after, broke_s=broke_s)
+    tally = Tally(on_trial={"v1": 99, candidate.version: served}, on_trial_harmed={"v1": 7, candidate.version: 2})
+    verdict = verdict_of(candidate, ended, took_s=25.0, tally=tally, broke_s=broke_s)
     assert verdict.right is right
     assert verdict.served == served
     assert verdict.harmed == 2
@@ -257,12 +256,13 @@ def test_rates_come_from_two_readings() -> None:
     assert rate(Tally(), Tally()) == 0.0
 
 
-def test_a_tally_counts_harm_by_arm() -> None:
-    tally = Tally(in_flight=3)
-    tally.ended(ok=True, candidate=True)
-    tally.ended(ok=False, candidate=True)
-    tally.ended(ok=False, candidate=False)
-    assert tally == Tally(answered=1, harmed=2, harmed_by_candidate=1, from_candidate=2)
+def test_a_tally_counts_harm_by_version_on_trial() -> None:
+    tally = Tally(in_flight=4)
+    tally.ended(ok=True, trial="v2")
+    tally.ended(ok=False, trial="v2")
+    tally.ended(ok=True, trial="v3")
+    tally.ended(ok=False)
+    assert tally == Tally(answered=2, harmed=2, on_trial={"v2": 2, "v3": 1}, on_trial_harmed={"v2": 1})
 
 
 def test_the_shells_own_database_is_left_alone() -> None:
