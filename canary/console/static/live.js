@@ -8,8 +8,12 @@ button.hidden = false;
 button.addEventListener("click", () => {
   paused = !paused;
   button.setAttribute("aria-pressed", String(paused));
-  said.textContent = paused ? "paused" : "live";
+  say(paused ? "paused" : "live");
 });
+
+function say(word) {
+  if (said.textContent !== word) said.textContent = word; // a repeated word would be read aloud again
+}
 
 async function refresh() {
   const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(5000) });
@@ -27,9 +31,9 @@ async function keepFresh() {
     if (paused || document.hidden) continue;
     try {
       await refresh();
-      said.textContent = "live";
+      say("live");
     } catch {
-      said.textContent = "no answer; trying again";
+      say("no answer; trying again");
     }
   }
 }
