@@ -39,8 +39,9 @@ async def test_nobody_there_is_away_with_a_hint_and_without_the_password() -> No
 
 
 async def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
+    url = "postgresql://someone:hunter2@[broken"
     with pytest.raises(StoreError) as caught:
-        await Database.open("postgresql://someone:hunter2@[broken")
+        await Database.open(url)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
