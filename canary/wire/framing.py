@@ -68,7 +68,8 @@ class ChunkReader:
             self._on_line(line)
             return at + 1
         self._line += data[at:]
-        if len(self._line) > _MAX_LINE or b"\n" in self._line:
+        line = self._line
+        if len(line) > _MAX_LINE or b"\n" in line or b"\r" in line[:-1] or (self._state == _DATA_END and line != b"\r"):
             raise BadFraming("a chunk's line without its end")
         return len(data)
 

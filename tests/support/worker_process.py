@@ -7,10 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from canary.split.spec import Limits, MatchSpec, MirrorSpec, RouteSpec, Split, VersionSpec
+from canary.store.frames import Frame
 from canary.store.snapshot import Snapshot, write_snapshot
+from canary.store.spool import Offset, journals
+from tests.support.deadline import wait_for
+
+F = TypeVar("F")
 
 SALT = b"0123456789abcdef"
 
@@ -22,9 +27,7 @@ def a_version(name: str, port: int, **more: object) -> VersionSpec:
 
 def a_split(*, weight_bp: int = 0, shadow_bp: int = 0, segment: int = 7, candidate: str = "v2") -> Split:
     """A rollout's split under a fixed salt."""
-    return Split(
-        rollout="r1", segment=segment, salt=SALT, candidate=candidate, weight_bp=weight_bp, shadow_bp=shadow_bp
-    )
+    return Split(rollout="r1", segment=segment, salt=SALT, candidate=candidate, weight_bp=weight_bp, shadow_bp=shadow_bp)
 
 
 def a_route(*versions: VersionSpec, name: str = "main", prefix: str = "/", **more: object) -> RouteSpec:
@@ -37,9 +40,7 @@ def a_route(*versions: VersionSpec, name: str = "main", prefix: str = "/", **mor
 
 def a_snapshot(*routes: RouteSpec, revision: int = 1, limits: Limits | None = None, **more: object) -> Snapshot:
     """A snapshot of these routes."""
-    return Snapshot(
-        revision=revision, database_id="db-test", made_at_us=1, routes=routes, limits=limits or Limits(), **more
-    )  # type: ignore[arg-type]
+    return Snapshot(revision=revision, database_id="db-test", made_at_us=1, routes=routes, limits=limits or Limits(), **more)  # type: ignore[arg-type]
 
 
 class WorkerProcess:
@@ -102,6 +103,33 @@ class WorkerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def journal_frames(state_dir: Path) -> list[Frame]:
+    """All frames of all journals, in order."""
+    frames: list[Frame] = []
+    for journal in journals(state_dir / "journal"):
+        offset = Offset(0, 0)
+        while True:
+            batch = journal.read(offset)
+            assert not batch.bad, batch.bad
+            frames += batch.frames
+            if batch.next_offset == offset:
+                break
+            offset = batch.next_offset
+    return frames
+
+
+def frames_of(kind: type[F], state_dir: Path) -> list[F]:
+    """The frames of one kind."""
+    return [frame for frame in journal_frames(state_dir) if isinstance(frame, kind)]
+
+
+def wait_for_frames(kind: type[F], state_dir: Path, count: int = 1) -> list[F]:
+    """Waits until that many frames of the kind are in the journals."""
+    return wait_for(
+        lambda: found if len(found := frames_of(kind, state_dir)) >= count else [], what=f"{count} {kind.__name__} frames"
+    )
 
 
 def main() -> None:
