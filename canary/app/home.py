@@ -114,7 +114,7 @@ def secret(ref: SecretRef, *, env: Mapping[str, str], folder: Path, what: str) -
 
 def _make_sidecar(path: Path) -> str:
     made = secrets.token_hex(8)
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    hidden = path.with_name(f".{path.name}.{made}")
     hidden.write_text(made + "\n")
     try:
         os.link(hidden, path)

@@ -1,0 +1,68 @@
+"""What a rollout's card shows, before any markup."""
+
+import pytest
+
+from canary.console.seen import Card, card_of, span
+from canary.rollout.plan import ShadowStage, Watch
+from canary.terms import Phase
+from tests.support.rollouts import a_metric, a_plan, a_state, an_evidence, at, breached
+
+
+def _when(card: Card) -> list[str]:
+    return [step.when for step in card.steps]
+
+
+@pytest.mark.parametrize(
+    ("phase", "stage", "expected"),
+    [
+        (Phase.PENDING, None, "now next next next next next"),
+        (Phase.SHADOWING, -1, "past now next next next next"),
+        (Phase.CANARYING, 0, "past past now next next next"),
+        (Phase.CANARYING, 1, "past past past now next next"),
+        (Phase.WATCHING, 2, "past past past past now next"),
+        (Phase.DONE, 2, "past past past past past past"),
+        (Phase.ROLLED_BACK, 1, "past past past ended next next"),
+        (Phase.CANCELLED, None, "ended next next next next next"),
+    ],
+)
+def test_the_timeline_follows_the_phase(phase: Phase, stage: int | None, expected: str) -> None:
+    assert _when(card_of(a_state(phase, stage=stage), None, now=at(9))) == expected.split()
+
+
+def test_what_a_plan_leaves_out_is_not_on_the_timeline() -> None:
+    plan = a_plan(shadow=ShadowStage(share_bp=0), watch=Watch(for_s=0))
+    card = card_of(a_state(Phase.CANARYING, plan=plan), None, now=at(9))
+    assert [step.name for step in card.steps] == ["start", "5 %", "50 %", "done"]
+    assert _when(card) == ["past", "now", "next", "next"]
+
+
+def test_a_meter_is_filled_by_evidence_against_need() -> None:
+    metrics = (a_metric(log_e_rollback=-3.0), breached("error_fast"), a_metric("p99", log_e_promote=None, need_promote=None))
+    errors, fast, tail = card_of(a_state(Phase.CANARYING), an_evidence(*metrics), now=at(9)).metrics
+    assert errors.rollback is not None
+    assert (errors.rollback.filled, errors.rollback.crossed) == (0, False)
+    assert errors.promote is not None
+    assert (errors.promote.filled, errors.promote.log_e, errors.promote.need) == (33, "1.00", "3.00")
+    assert fast.rollback is not None
+    assert (fast.rollback.filled, fast.rollback.crossed) == (100, True)
+    assert tail.promote is None
+
+
+def test_evidence_that_is_not_there_says_what_will_bring_it() -> None:
+    assert "profile" in card_of(a_state(Phase.PENDING), None, now=at(9)).no_evidence
+    assert "after the traffic does" in card_of(a_state(Phase.SHADOWING), None, now=at(9)).no_evidence
+    sticky = an_evidence(abstains="sticky units")
+    assert "(sticky units)" in card_of(a_state(Phase.CANARYING), sticky, now=at(9)).no_evidence
+    assert card_of(a_state(Phase.CANARYING), an_evidence(), now=at(9)).no_evidence == ""
+
+
+def test_a_broken_sample_ratio_is_said() -> None:
+    card = card_of(a_state(Phase.CANARYING), an_evidence(sample_ratio_broken=True), now=at(9))
+    assert "nothing can be concluded" in card.samples
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "0 s"), (59, "59 s"), (90, "2 min"), (7_199, "120 min"), (7_200, "2 h"), (200_000, "2 d")]
+)
+def test_durations_for_people(seconds: float, text: str) -> None:
+    assert span(seconds) == text
