@@ -26,12 +26,11 @@ _PROFILED: Final = frozenset({AssignedBy.DEFAULT, AssignedBy.HASH})
 class Waiting:
     """A live frame whose copy was sent."""
 
-    __slots__ = ("fact", "frame", "outcome", "segment")
+    __slots__ = ("frame", "outcome", "segment")
 
-    def __init__(self, frame: Live, outcome: Outcome, *, fact: Fact, segment: SegmentFacts | None) -> None:
+    def __init__(self, frame: Live, outcome: Outcome, segment: SegmentFacts | None) -> None:
         self.frame = frame  # without bodies: the pair frame repeats them
         self.outcome = outcome
-        self.fact = fact
         self.segment = segment  # None where its start was not counted
 
 
@@ -58,7 +57,7 @@ class Fold:
                 case Live():
                     counted = self.opens.pop(frame.exchange_id, None) is not None or frame.carried
                     outcome = self._observe(frame)
-                    self._begin_waiting(frame, outcome, fact=_fact(outcome), counted=counted)
+                    self._begin_waiting(frame, outcome, counted=counted)
                 case Pair():
                     self.opens.pop(frame.live.exchange_id, None)
                     self.waiting.pop(frame.live.exchange_id, None)
@@ -118,7 +117,7 @@ class Fold:
             if exchange_id not in self.waiting:
                 # its open frame stood in an older segment: taken as counted, as all of a copied answer's are
                 outcome = self._observe(frame)
-                self._begin_waiting(frame, outcome, fact=_fact(outcome), counted=True)
+                self._begin_waiting(frame, outcome, counted=True)
             return
         outcome = self._observe(frame)
         fact = _fact(outcome)
@@ -126,7 +125,7 @@ class Fold:
         self.outcomes.append(outcome_row(frame, outcome, rollout=self._rollout(frame.segment)))
         self._tally.live(frame, outcome)
         if frame.mirror:
-            self._begin_waiting(frame, outcome, fact=fact, counted=opened is not None)
+            self._begin_waiting(frame, outcome, counted=opened is not None)
         else:
             self._body(frame, None)
         if opened is not None:
@@ -147,10 +146,12 @@ class Fold:
         route = self.known.routes.get(live.route, UNKNOWN_ROUTE)
         shadow = observe(frame.shadow, kind=route.kind, content_type=content_type(frame.shadow))
         segment = waiting.segment
-        self.pairs.append(pair_row(frame, waiting.outcome, shadow=shadow, rollout=self._rollout(live.segment)))
+        # looked at anew: the pair brings the bodies of both sides, so that an error inside a stream is seen in both
+        outcome = self._observe(live)
+        self.pairs.append(pair_row(frame, outcome, shadow=shadow, rollout=self._rollout(live.segment)))
         self._body(live, frame)
         if segment is not None and segment.scoring is not None and self._still_counts(segment, live.start_at_us):
-            keys = pair_ends(segment.scoring, live.start_at_us, waiting.fact, _fact(shadow), stratum=live.stratum)
+            keys = pair_ends(segment.scoring, live.start_at_us, _fact(outcome), _fact(shadow), stratum=live.stratum)
             self.cells.count((segment.rollout, live.segment, live.start_at_us // MINUTE_US), keys)
 
     def _count_end(self, opened: Open, fact: Fact, *, copied: bool) -> None:
@@ -175,11 +176,11 @@ class Fold:
         """False once the minute is closed: its end and the timeout are behind the journal's tick."""
         return self.tick_at_us <= (start_at_us // MINUTE_US + 1) * MINUTE_US + segment.timeout_us + SLACK_US
 
-    def _begin_waiting(self, frame: Live, outcome: Outcome, *, fact: Fact, counted: bool) -> None:
+    def _begin_waiting(self, frame: Live, outcome: Outcome, *, counted: bool) -> None:
         if not frame.mirror:
             return
         segment = self.known.segments.get(frame.segment) if counted else None
-        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), outcome, fact=fact, segment=segment)
+        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), outcome, segment)
 
     def _observe(self, frame: Live) -> Outcome:
         route = self.known.routes.get(frame.route, UNKNOWN_ROUTE)

@@ -63,17 +63,6 @@ def payload_length(data: bytes | memoryview, at: int) -> int | None:
     return int(length)
 
 
-def whole_bytes(data: bytes | bytearray | memoryview, limit: int) -> int:
-    """How many of the first `limit` bytes of well-formed frames make whole frames."""
-    at = 0
-    while at + HEADER_BYTES <= limit:
-        length: int = HEADER.unpack_from(data, at)[3]
-        if at + HEADER_BYTES + length > limit:
-            break
-        at += HEADER_BYTES + length
-    return at
-
-
 def next_frame(data: bytes, start: int) -> int | None:
     """Where the next whole, sound frame begins at or after `start`; None where there is none in `data`."""
     at = data.find(_MARK_BYTES, start)

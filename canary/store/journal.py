@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from canary.errors import JournalError
 from canary.store.frames import Frame, FrameKind, Live, Open, Pair, Tick
-from canary.store.framing import FRAME_FORMAT, HEADER, MARK, frame_bytes, payload_of, segment_header, whole_bytes
+from canary.store.framing import FRAME_FORMAT, HEADER, MARK, frame_bytes, payload_of, segment_header
 
 SLOW_WRITE_NS: Final = 20_000_000
 BODIES_OFF_NS: Final = 10_000_000_000  # after a slow write bodies are left out for this long
@@ -164,8 +164,7 @@ class JournalWriter:
             return
         if written == len(self._buffer):
             self._buffer.clear()
-        else:  # the rest is written over the torn frame's place when the disk takes it
-            written = whole_bytes(self._buffer, written)
+        else:  # a reader waits for the torn frame's rest
             del self._buffer[:written]
             self._retry_at_ns = start_ns + RETRY_NS
         self._size += written

@@ -1,6 +1,7 @@
 """One journal's way into the store: exactly once, whatever fails between two steps."""
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from canary.stats.cells import from_bytes
 from canary.store.frames import Frame, Live, Open, Pair
 from canary.store.journal import JournalWriter
 from canary.store.rows import RecordBatch
-from canary.terms import Arm, Ending, Fault, MirrorDrop
+from canary.terms import Arm, Ending, Fault, MirrorDrop, RouteKind
 from tests.support.courier import FakeRecords, Surroundings, a_plan_in_force, a_rollout, carried, recording
 from tests.support.frames import a_live, a_pair, a_side, a_tick, a_writer, an_id, an_open, the_journal, write
 
@@ -337,3 +338,44 @@ async def test_what_a_dead_worker_left_in_flight_is_lost_and_counted_as_failed(t
     assert (pair.lost, pair.shadow_version, pair.same_body) == (True, "v2", None)
     assert around.records.commits[-1].dead
     assert sum(_totals(around.records).values()) == 6  # two starts, two meant copies, two ends; the pair stays open
+
+
+async def test_an_end_after_its_minute_was_closed_makes_a_row_and_no_count(tmp_path: Path) -> None:
+    around = Surroundings(tmp_path)  # answers time out after 2 s
+    writer = a_writer(around.spool)
+    in_time, late = an_open(mirrored=False), an_open(mirrored=False)
+    write(writer, in_time, late, a_tick(61), a_live(in_time.exchange_id, mirror=""))
+    write(writer, a_tick(65), a_live(late.exchange_id, mirror=""))
+    await carried(around.tail(the_journal(around.spool)))
+    assert len(around.records.outcomes) == 2
+    assert sorted(_totals(around.records).values()) == [1, 2]  # two starts, one end
+
+
+async def test_an_error_inside_a_stream_is_seen_in_both_sides_of_a_pair(tmp_path: Path) -> None:
+    around = Surroundings(tmp_path, a_plan_in_force(a_rollout(), **recording("off", RouteKind.LLM)))
+    writer = a_writer(around.spool)
+    stream = {"headers": (("content-type", "text/event-stream"),), "body": b'data: {"error": {"code": 1}}\n\n'}
+    live = a_live()
+    pair = a_pair(a_live(live.exchange_id, side=a_side(**stream)), a_side("v2", **stream))
+    write(writer, an_open(live.exchange_id), live, pair)
+    await carried(around.tail(the_journal(around.spool)))
+    (row,) = around.records.pairs
+    assert (row.live_failed, row.shadow_failed, row.same_body) == (True, True, True)
+
+
+async def test_a_journal_committed_to_its_end_is_only_removed_when_a_courier_died_before_that(tmp_path: Path) -> None:
+    around = Surroundings(tmp_path)
+    writer = a_writer(around.spool)
+    live = a_live()
+    write(writer, an_open(), an_open(live.exchange_id), live)
+    writer.close()
+    journal = the_journal(around.spool)
+    shutil.copytree(journal.path, tmp_path / "kept")
+    await carried(around.tail(journal))
+    (tmp_path / "kept").rename(journal.path)
+    commits = len(around.records.commits)
+    tail = around.tail(journal)
+    await carried(tail)
+    assert tail.finished
+    assert not journal.path.exists()
+    assert len(around.records.commits) == commits
