@@ -15,6 +15,18 @@ SELECT child.relname
 FROM pg_inherits i JOIN pg_class parent ON parent.oid = i.inhparent JOIN pg_class child ON child.oid = i.inhrelid
 WHERE parent.oid = to_regclass(%(table)s)"""
 
+# Decisions hold the counts that they read, so counters of an ended rollout may go. A recorded journal that is dead and counts
+# for nothing any more is only clutter: its files went long ago.
+_SMALL: Final = (
+    "DELETE FROM bodies WHERE keep_until <= now()",
+    """DELETE FROM counters c USING rollouts r
+       WHERE r.id = c.rollout AND r.ended_at < now() - %(keep_days)s * interval '1 day'""",
+    "DELETE FROM profiles WHERE hour < extract(epoch FROM now()) / 3600 - 24 * %(keep_days)s",
+    """DELETE FROM journals j
+       WHERE j.dead AND j.committed_at < now() - %(keep_days)s * interval '1 day'
+         AND NOT EXISTS (SELECT 1 FROM counters c WHERE c.journal = j.journal)""",
+)
+
 
 async def ensure_partitions(database: Database, *, days: int = 7) -> list[str]:
     """Makes today's partitions and those of the next `days` days where they are missing; returns the new ones' names.
@@ -37,7 +49,7 @@ async def ensure_partitions(database: Database, *, days: int = 7) -> list[str]:
 
 
 async def drop_expired(database: Database, *, keep_days: int) -> list[str]:
-    """Drops partitions older than `keep_days` days, and bodies past their own date; returns the dropped partitions' names.
+    """Drops partitions older than `keep_days` days and what else has outlived its use; returns the dropped partitions' names.
 
     Raises StoreAway where a long reader is in the way: try again later.
     """
@@ -47,7 +59,8 @@ async def drop_expired(database: Database, *, keep_days: int) -> list[str]:
         expired = [name for table in PARTITIONED for name in await _known(connection, table) if _is_before(name, table, oldest)]
         for name in expired:
             await connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
-        await connection.execute("DELETE FROM bodies WHERE keep_until <= now()")
+        for statement in _SMALL:
+            await connection.execute(statement, {"keep_days": keep_days})
         for table in PARTITIONED:  # what came before a day had its partition
             default = sql.Identifier(f"{table}_default")
             await connection.execute(sql.SQL("DELETE FROM {} WHERE recorded_at < %s").format(default), (_midnight(oldest),))

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from psycopg import sql
-
 from canary.errors import StaleRevision
 from canary.store import copying
 from canary.store.database import Connection, Database
@@ -58,9 +56,8 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _Row = TypeVar("_Row")
 
 
-def _copy_in(table: str, columns: Sequence[str]) -> sql.Composed:
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table), names)
+def _copy_in(table: str, columns: Sequence[str]) -> bytes:
+    return f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)".encode()
 
 
 _OUTCOMES_IN: Final = _copy_in("outcomes", copying.OUTCOME_COLUMNS)
@@ -77,8 +74,9 @@ class Recorder:
     async def commit(self, batch: RecordBatch) -> datetime:
         """Writes the whole batch or nothing; returns the database time that its rows carry as `recorded_at`.
 
-        Raises StaleRevision where the journal's committed offset is not `batch.seen`, StoreAway where trying the same batch
-        later may help, DataRefused where something in the batch is bad and the caller should look for it by halves.
+        Raises StaleRevision where the journal's committed offset is not `batch.seen`; DataRefused where something in the batch
+        is bad, and the caller should look for it by halves; StoreAway where trying the same batch later may help: it may be in
+        already, then the next try is stale, and `load` says where to go on.
         """
         async with self._database.transaction() as connection:
             recorded_at = await _move(connection, batch)
@@ -132,7 +130,7 @@ async def _move(connection: Connection, batch: RecordBatch) -> datetime:
 
 async def _copy(
     connection: Connection,
-    statement: sql.Composed,
+    statement: bytes,
     rows: Sequence[_Row],
     encode: Callable[[_Row, int], bytes],
     recorded: int,

@@ -7,13 +7,17 @@ import psycopg
 import pytest
 
 from canary.errors import StoreAway
+from canary.stats.counts import to_bytes
 from canary.store.bodies import Bodies, pack_bodies
+from canary.store.books import PostgresRollouts
 from canary.store.database import Database
 from canary.store.partitions import drop_expired, ensure_partitions
 from canary.store.records import Recorder
-from canary.store.rows import BodyRow
+from canary.store.rows import BodyRow, CounterDelta, ProfileDelta
 from canary.store.tables import PARTITIONED
-from tests.support.store_rows import a_batch, a_pair_row, an_exchange_id, an_outcome_row
+from canary.terms import Phase
+from tests.support.rollouts import a_state
+from tests.support.store_rows import a_batch, a_decision, a_pair_row, an_exchange_id, an_outcome_row, this_hour
 
 WHERE = "SELECT tableoid::regclass::text, count(*) FROM outcomes GROUP BY 1 ORDER BY 1"
 
@@ -112,6 +116,21 @@ async def test_bodies_go_at_their_own_date(database: Database) -> None:
     await Recorder(database).commit(a_batch(bodies=rows))
     await drop_expired(database, keep_days=14)
     assert await database.rows("SELECT count(*), bool_and(keep_until > now()) FROM bodies") == [(1, True)]
+
+
+async def test_counts_of_long_ended_rollouts_go_and_those_of_others_stay(database: Database) -> None:
+    rollouts, recorder = PostgresRollouts(database), Recorder(database)
+    long_ago = datetime.now(UTC) - timedelta(days=30)
+    for rollout, route, phase, ended_at in (("old", "a", Phase.DONE, long_ago), ("new", "b", Phase.PENDING, None)):
+        state = a_state(phase, id=rollout, route=route, ended_at=ended_at)
+        await rollouts.create(state, a_decision(rollout, rollout=rollout))
+        counted = [CounterDelta(rollout, 7, 1, to_bytes({3: 1}))]
+        profiles = [ProfileDelta(route, "h", this_hour() - (24 * 20 if rollout == "old" else 0), to_bytes({3: 1}))]
+        await recorder.commit(a_batch(0, 1, journal=f"j-{rollout}", dead=True, counters=counted, profiles=profiles))
+    await database.rows("UPDATE journals SET committed_at = now() - interval '30 days'")
+    await drop_expired(database, keep_days=14)
+    for table, column in (("counters", "journal"), ("profiles", "journal"), ("journals", "journal")):
+        assert await database.rows(f"SELECT {column} FROM {table}") == [("j-new",)]
 
 
 async def test_a_long_reader_makes_dropping_wait_for_another_hour(database: Database, database_url: str) -> None:
