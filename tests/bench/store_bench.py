@@ -15,7 +15,7 @@ from canary.store.snapshot import read_snapshot
 from canary.store.spool import JournalDir, Offset
 from tests.bench.figures import number, table
 from tests.bench.machine import cores
-from tests.bench.process import Process, StartError, cpu_s_by_thread, cpu_s_since, free_port, resident_mb, tree
+from tests.bench.process import Process, StartError, cpu_s_by_thread, cpu_s_since, free_port, prefer, resident_mb, tree
 from tests.bench.product import Worker
 from tests.bench.stored_rollout import Rows, embedded, prepare
 from tests.bench.traffic import Load, Upstream, run_load
@@ -69,6 +69,8 @@ class StoreBench:
         with ExitStack() as stack:
             upstream = stack.enter_context(Upstream(self.tools["upstream"], SITES, core=tools_core))
             url = stack.enter_context(embedded(self.state, core=tools_core))
+            for pid in self._postgres():
+                prefer(pid)  # its later backends inherit it
             config = prepare(self.folder, url, ports=upstream.ports, sidecar_port=free_port())
             rows = stack.enter_context(closing(Rows(url)))
             courier = Courier(config, self.state, url, core=tools_core, folder=self.folder)
