@@ -42,6 +42,14 @@ def test_errors_have_three_ages_and_latency_one() -> None:
     assert {contrast.age_us for contrast in latency} == {round(1e6 * age_s(scoring, "error.rollback"))}
 
 
+def test_each_side_waits_for_its_own_largest_threshold() -> None:
+    p99_us = a_profile().quantile_us(0.99)
+    assert p99_us is not None
+    scoring = a_scoring(connect_timeout_s=2.999 - 1.1 * p99_us / 1e6)
+    assert age_s(scoring, "p50.rollback") == 3
+    assert age_s(scoring, "p50.promote.1") == 4  # 1.25 times the p99 comes later
+
+
 def test_ages_that_coincide_are_one_metric_and_their_shares_add() -> None:
     apart, merged = a_scoring(**CANARY_ONLY), a_scoring(answer_timeout_s=2.0, **CANARY_ONLY)
     assert [found.name for found in apart.metrics if found.share] == ["error_fast", "error", "error_timeout", "latency"]

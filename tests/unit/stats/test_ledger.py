@@ -111,6 +111,10 @@ def test_the_settled_span_joins_journals_and_ends_with_the_last_start() -> None:
     first, last = 0, len(ages) - 1
     assert look(ledger, 20, j1=20).segments[7].settled_s[first] == 19
     assert look(ledger, 500, j1=50).segments[7].settled_s[last] == 39  # j1 is settled to 50 - 11
+    stuck = Ledger()
+    stuck.add(rows_of_requests(SCORING, [request(0.5), request(30.5)], journal="j0"))
+    stuck.add(rows_of_requests(SCORING, [request(31.5), request(70.5)], journal="j1"))
+    assert look(stuck, 500, j1=20).segments[7].settled_s[last] == 31  # a journal that hangs holds nothing up
     assert look(ledger, 500, j1=500).segments[7].settled_s[last] == 71
     assert look(ledger, 900, j1=900).segments[7].settled_s[last] == 71
 
