@@ -14,15 +14,16 @@ SELECT rollout, segment, journal, minute, cells, revision
 FROM counters
 WHERE rollout = %(rollout)s AND revision > %(since)s
 ORDER BY revision, journal, segment, minute"""
+# One probe of the primary key for each journal; as a plain EXISTS it becomes a scan of all that was ever counted.
 _HORIZONS: Final = """
 SELECT j.journal, j.tick_at_us, j.dead
 FROM journals j
-WHERE EXISTS (SELECT 1 FROM counters c WHERE c.rollout = %(rollout)s AND c.journal = j.journal)
+CROSS JOIN LATERAL (SELECT 1 FROM counters c WHERE c.rollout = %(rollout)s AND c.journal = j.journal LIMIT 1) AS counted
 ORDER BY j.journal"""
 _FRESHNESS: Final = """
 SELECT extract(epoch FROM clock_timestamp() - max(j.ticked_at))::float8
 FROM journals j
-WHERE EXISTS (SELECT 1 FROM counters c WHERE c.rollout = %(rollout)s AND c.journal = j.journal)"""
+CROSS JOIN LATERAL (SELECT 1 FROM counters c WHERE c.rollout = %(rollout)s AND c.journal = j.journal LIMIT 1) AS counted"""
 _PROFILE: Final = """
 SELECT cells
 FROM profiles
