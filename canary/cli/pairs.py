@@ -61,7 +61,7 @@ def show(id_: str, *, admin: str | None, as_json: bool) -> None:
     for part in ("request", "live", "shadow"):
         body = bodies[part]
         text = body.get("text", f"({len(body.get('base64', ''))} characters of base64)")
-        click.echo(f"\n--- {part}{' (cut)' if body['truncated'] else ''}\n{text}")
+        click.echo(f"\n--- {part}{' (cut)' if body['truncated'] else ''}\n{shown.printable(text)}")
 
 
 def _side(side: dict[str, Any]) -> str:

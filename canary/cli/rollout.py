@@ -75,14 +75,19 @@ def status(name: str, *, admin: str | None, as_json: bool) -> int:
 @rollout.command()
 @click.argument("name")
 @click.option("--timeout", "timeout_s", type=float, default=None, help="Give up after so many seconds (exit code 4).")
+@click.option("--to-the-end", is_flag=True, help="Follow the guarded watch after the promotion too.")
 @admin_option
 @json_option
-def watch(name: str, *, timeout_s: float | None, admin: str | None, as_json: bool) -> int:
-    """Follow a rollout until it is decided: a live view on a terminal, otherwise one line a change."""
-    from canary.cli.watch import follow
+def watch(name: str, *, timeout_s: float | None, to_the_end: bool, admin: str | None, as_json: bool) -> int:
+    """Follow a rollout until it is promoted, rolled back or cancelled.
+
+    A live view on a terminal, otherwise one line a change. Exit code 0 promoted, 3 rolled back, 4 undecided.
+    """
+    from canary.cli.watch import Following
 
     api = Admin(admin)
-    return follow(api, rollout_id(api, name), timeout_s=timeout_s, as_json=as_json)
+    following = Following(api, rollout_id(api, name), timeout_s=timeout_s, to_the_end=to_the_end)
+    return following.run(as_json=as_json)
 
 
 @rollout.command()

@@ -85,7 +85,12 @@ def metric_line(metric: dict[str, Any]) -> str:
     return "  ".join(words)
 
 
+def printable(text: str) -> str:
+    """Without control characters: what an upstream answered must not steer the terminal of who reads it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
 def _cell(value: Any) -> str:
     if value is None or value == "":
         return "-"
-    return str(value)
+    return printable(str(value))

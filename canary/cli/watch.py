@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,17 +17,43 @@ if TYPE_CHECKING:
 
 _EVERY_S: Final = 0.5
 _FORGIVEN_S: Final = 10.0
-_DECIDED: Final = frozenset({"watching", "done", "rolled_back", "cancelled"})
+_OVER: Final = frozenset({"done", "rolled_back", "cancelled"})
 
 
-def follow(admin: Admin, rollout: str, *, timeout_s: float | None, as_json: bool) -> int:
-    """Exit code 0 promoted, 3 rolled back, 4 undecided (cancelled, or out of time)."""
-    if as_json or not sys.stdout.isatty():
-        return _follow(admin, rollout, timeout_s, _Lines(as_json))
-    from rich.live import Live
+class Following:
+    """One rollout, followed to where it is decided."""
 
-    with Live(auto_refresh=False, transient=False) as live:
-        return _follow(admin, rollout, timeout_s, lambda found: live.update(_view(found), refresh=True))
+    def __init__(self, admin: Admin, rollout: str, *, timeout_s: float | None, to_the_end: bool) -> None:
+        self._admin = admin
+        self._rollout = rollout
+        self._timeout_s = timeout_s
+        self._decided = _OVER if to_the_end else _OVER | {"watching"}
+
+    def run(self, *, as_json: bool) -> int:
+        """Exit code 0 promoted, 3 rolled back, 4 undecided (cancelled, or out of time)."""
+        if as_json or not sys.stdout.isatty():
+            return self._follow(_Lines(as_json))
+        from rich.live import Live
+
+        with Live(auto_refresh=False, transient=False) as live:
+            return self._follow(lambda found: live.update(_view(found), refresh=True))
+
+    def _follow(self, show: Callable[[dict[str, Any]], None]) -> int:
+        begin = heard = time.monotonic()
+        found: dict[str, Any] | None = None
+        while True:
+            try:
+                found = self._admin.get(path_of(self._rollout))
+                heard = time.monotonic()
+                show(found)
+            except CanaryError:
+                if found is None or time.monotonic() - heard > _FORGIVEN_S:
+                    raise  # a restart of the controller takes a moment; more than that is news
+            if found is not None and found["phase"] in self._decided:
+                return shown.exit_code(found)
+            if self._timeout_s is not None and time.monotonic() - begin >= self._timeout_s:
+                return shown.UNDECIDED
+            time.sleep(_EVERY_S)
 
 
 class _Lines:
@@ -47,24 +74,6 @@ class _Lines:
             return
         waiting = f" (waiting: {found['waiting']})" if found.get("waiting") else ""
         click.echo(f"{time.strftime('%H:%M:%S')}  {shown.stands(found)}: {found.get('because') or 'created'}{waiting}")
-
-
-def _follow(admin: Admin, rollout: str, timeout_s: float | None, show: Any) -> int:
-    begin = heard = time.monotonic()
-    found: dict[str, Any] | None = None
-    while True:
-        try:
-            found = admin.get(path_of(rollout))
-            heard = time.monotonic()
-            show(found)
-        except CanaryError:
-            if found is None or time.monotonic() - heard > _FORGIVEN_S:
-                raise  # a restart of the controller takes a moment; more than that is news
-        if found is not None and found["phase"] in _DECIDED:
-            return shown.exit_code(found)
-        if timeout_s is not None and time.monotonic() - begin >= timeout_s:
-            return shown.UNDECIDED
-        time.sleep(_EVERY_S)
 
 
 def _view(found: dict[str, Any]) -> "RenderableType":

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from canary.cli.shown import exit_code, metric_line, print_table, stands
+from canary.cli.shown import exit_code, metric_line, print_table, printable, stands
 
 
 def a_rollout(phase: str, **fields: Any) -> dict[str, Any]:
@@ -59,3 +59,7 @@ def test_a_table_is_as_wide_as_its_content(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == "ID      ROUTE\nr1      chat\nlonger  -\n"
     print_table(("id",), [], empty="nothing yet")
     assert capsys.readouterr().out == "nothing yet\n"
+
+
+def test_what_an_upstream_answered_does_not_steer_the_terminal() -> None:
+    assert printable("a\x1b]0;title\x07\tb\nc\r") == "a\ufffd]0;title\ufffd\tb\nc\ufffd"
