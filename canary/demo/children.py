@@ -43,7 +43,8 @@ class Helper:
         """Its next line; raises CanaryError where it ends or stays silent."""
         assert self._process.stdout is not None
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), within_s)
+            async with asyncio.timeout(within_s):  # (wait_for can swallow a cancellation that comes with the line)
+                line = await self._process.stdout.readline()
         except TimeoutError:
             raise CanaryError(f"the demonstration's {self.name} said nothing for {within_s:.0f} s") from None
         if not line:
@@ -136,12 +137,12 @@ async def _stop(process: Process) -> None:
         return
     assert process.stdin is not None
     process.stdin.close()
-    try:
-        await asyncio.wait_for(process.wait(), _STOP_S)
-    except TimeoutError:
-        process.terminate()
+    for within_s, harder in ((_STOP_S, process.terminate), (_KILL_S, process.kill)):
         try:
-            await asyncio.wait_for(process.wait(), _KILL_S)
+            async with asyncio.timeout(within_s):
+                await process.wait()
+                return
         except TimeoutError:
-            process.kill()
-            await process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                harder()
+    await process.wait()

@@ -169,6 +169,25 @@ async def test_the_processes_speak_and_end() -> None:
             await traffic.stop()
 
 
+async def test_a_line_that_comes_with_a_cancellation_does_not_swallow_it() -> None:
+    class Talking:
+        def __init__(self) -> None:
+            self.stdout = self
+            self.next: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def readline(self) -> bytes:
+            return await self.next
+
+    process = Talking()
+    reading = asyncio.get_running_loop().create_task(Helper("one", process).line())  # type: ignore[arg-type]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    process.next.set_result(b"{}")
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
 async def test_a_helper_that_says_nothing_is_an_error() -> None:
     silent = await Helper.start("silent one", "canary.demo.leash", (sys.executable, "-c", "input()"))
     try:
