@@ -22,7 +22,7 @@ class Standing(msgspec.Struct, frozen=True):
     dropped_frames: int
 
 
-def exposition(tally: Tally, standing: Standing, pages: Iterable[Sample] = ()) -> str:
+def exposition(tally: Tally, standing: Standing, *, pages: Iterable[Sample] = ()) -> str:
     """All families, the workers' own included, ready to be served."""
     return "".join(f"{line}\n" for line in (*_lines(tally, standing), *_page_lines(pages)))
 
@@ -34,7 +34,7 @@ def _page_lines(samples: Iterable[Sample]) -> Iterator[str]:
         by_family.setdefault(_family_of(sample.name), []).append(sample)
     for family, members in sorted(by_family.items()):
         kind = "histogram" if family != members[0].name else "counter" if family.endswith("_total") else "gauge"
-        yield from _family(family, kind, "Counted by the workers.")
+        yield from _family(family, kind, text="Counted by the workers.")
         for sample in members:
             yield f"{sample.name}{_labels(dict(sample.labels)) if sample.labels else ''} {sample.value}"
 
@@ -47,12 +47,14 @@ def _family_of(name: str) -> str:
 
 
 def _lines(tally: Tally, standing: Standing) -> Iterator[str]:
-    yield from _gauge("canary_spool_bytes", "Bytes in all journals here.", standing.spool_bytes)
+    yield from _gauge("canary_spool_bytes", standing.spool_bytes, text="Bytes in all journals here.")
     if standing.lag_s is not None:
-        yield from _gauge("canary_courier_lag_seconds", "Age of the last committed tick of a living worker.", standing.lag_s)
-    yield from _gauge("canary_journals", "Journals not yet wholly committed.", standing.journals)
+        yield from _gauge(
+            "canary_courier_lag_seconds", standing.lag_s, text="Age of the last committed tick of a living worker."
+        )
+    yield from _gauge("canary_journals", standing.journals, text="Journals not yet wholly committed.")
     if standing.snapshot_revision is not None:
-        yield from _gauge("canary_snapshot_revision", "Plan revision of the snapshot file.", standing.snapshot_revision)
+        yield from _gauge("canary_snapshot_revision", standing.snapshot_revision, text="Plan revision of the snapshot file.")
     totals = {
         "canary_courier_frames_total": ("Frames committed.", tally.frames),
         "canary_courier_commits_total": ("Transactions committed.", tally.commits),
@@ -60,39 +62,41 @@ def _lines(tally: Tally, standing: Standing) -> Iterator[str]:
         "canary_lost_exchanges_total": ("Exchanges and pairs whose worker died.", tally.lost),
     }
     for name, (text, value) in totals.items():
-        yield from _family(name, "counter", text)
+        yield from _family(name, "counter", text=text)
         yield f"{name} {value}"
-    yield from _gauge("canary_journal_dropped_frames", "Frames dropped at a bound by living workers.", standing.dropped_frames)
+    yield from _gauge(
+        "canary_journal_dropped_frames", standing.dropped_frames, text="Frames dropped at a bound by living workers."
+    )
     yield from _counters(
         "canary_requests_total",
-        "Answers recorded, by route, arm and class of status (0xx: no head came).",
         (
             ({"route": route, "arm": str(arm), "code_class": f"{klass}xx"}, n)
             for (route, arm, klass), n in sorted(tally.requests.items())
         ),
+        text="Answers recorded, by route, arm and class of status (0xx: no head came).",
     )
-    yield from _family("canary_request_duration_seconds", "histogram", "From a request's start to its answer's end.")
+    yield from _family("canary_request_duration_seconds", "histogram", text="From a request's start to its answer's end.")
     for (route, arm), histogram in sorted(tally.durations.items()):
-        yield from _histogram("canary_request_duration_seconds", {"route": route, "arm": str(arm)}, histogram)
+        yield from _histogram("canary_request_duration_seconds", histogram, labels={"route": route, "arm": str(arm)})
 
 
-def _family(name: str, kind: str, text: str) -> Iterator[str]:
+def _family(name: str, kind: str, *, text: str) -> Iterator[str]:
     yield f"# HELP {name} {text}"
     yield f"# TYPE {name} {kind}"
 
 
-def _gauge(name: str, text: str, value: float) -> Iterator[str]:
-    yield from _family(name, "gauge", text)
+def _gauge(name: str, value: float, *, text: str) -> Iterator[str]:
+    yield from _family(name, "gauge", text=text)
     yield f"{name} {value}"
 
 
-def _counters(name: str, text: str, samples: Iterable[tuple[Mapping[str, str], int]]) -> Iterator[str]:
-    yield from _family(name, "counter", text)
+def _counters(name: str, samples: Iterable[tuple[Mapping[str, str], int]], *, text: str) -> Iterator[str]:
+    yield from _family(name, "counter", text=text)
     for labels, value in samples:
         yield f"{name}{_labels(labels)} {value}"
 
 
-def _histogram(name: str, labels: Mapping[str, str], histogram: Histogram) -> Iterator[str]:
+def _histogram(name: str, histogram: Histogram, *, labels: Mapping[str, str]) -> Iterator[str]:
     counted = sum(histogram.buckets[:_FIRST_BUCKET])
     for i in range(_FIRST_BUCKET, min(_LAST_BUCKET, BUCKETS - 1) + 1):
         counted += histogram.buckets[i]

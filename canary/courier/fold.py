@@ -28,7 +28,7 @@ class Waiting:
 
     __slots__ = ("frame", "outcome", "segment")
 
-    def __init__(self, frame: Live, outcome: Outcome, segment: SegmentFacts | None) -> None:
+    def __init__(self, frame: Live, outcome: Outcome, *, segment: SegmentFacts | None) -> None:
         self.frame = frame  # without bodies: the pair frame repeats them
         self.outcome = outcome
         self.segment = segment  # None where its start was not counted
@@ -180,7 +180,7 @@ class Fold:
         if not frame.mirror:
             return
         segment = self.known.segments.get(frame.segment) if counted else None
-        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), outcome, segment)
+        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), outcome, segment=segment)
 
     def _observe(self, frame: Live) -> Outcome:
         route = self.known.routes.get(frame.route, UNKNOWN_ROUTE)

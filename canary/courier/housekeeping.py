@@ -16,7 +16,7 @@ _DAY_US: Final = 86_400_000_000
 _log = structlog.get_logger("canary.courier")
 
 
-async def keep_house(books: Books, watch: PlanWatch, stop: asyncio.Event) -> None:
+async def keep_house(books: Books, watch: PlanWatch, *, stop: asyncio.Event) -> None:
     """Once an hour, until `stop`. Nothing waits for it: a default partition takes what comes before a day has its own."""
     back_off = BackOff()
     while not stop.is_set():

@@ -45,7 +45,7 @@ class Known(msgspec.Struct, frozen=True):
 UNKNOWN_ROUTE: Final = RouteFacts()
 
 
-def learn(known: Known, published: Published | None, states: Iterable[RolloutState], *, revision: int) -> Known:
+def learn(known: Known, published: Published | None, *, states: Iterable[RolloutState], revision: int) -> Known:
     """What is known after a reading of the plan; its routes are those of the last file, its segments grow."""
     routes, hashes, segments = dict(known.routes), dict(known.hashes), dict(known.segments)
     for route in published.config.routes if published else ():

@@ -73,11 +73,11 @@ class LocalOrders:
             if state is None:
                 continue
             try:
-                await self._decide(state, order, rollouts, now=now)
+                await self._decide(state, order, rollouts=rollouts, now=now)
             except Conflict as error:
                 _log.info("a local order is reported later", rollout=state.id, reason=str(error))
 
-    async def _decide(self, state: RolloutState, order: OverlayOrder, rollouts: RolloutBook, *, now: datetime) -> None:
+    async def _decide(self, state: RolloutState, order: OverlayOrder, *, rollouts: RolloutBook, now: datetime) -> None:
         because = f"rolled back at sidecar {self._sidecar} by {order.actor} at {order.at:%Y-%m-%d %H:%M:%S} UTC: {order.reason}"
         decision = Decision(action=Action.ROLL_BACK, because=because, reason=Reason.ORDERED)
         after = apply(state, decision, now)

@@ -94,7 +94,7 @@ class Roster:
             snapshot_revision=revision,
             dropped_frames=sum(tail.last_tick.dropped_frames for tail in living if tail.last_tick is not None),
         )
-        return exposition(self.tally, standing, self._workers.samples())
+        return exposition(self.tally, standing, pages=self._workers.samples())
 
     def _living(self) -> list[Tail]:
         return [tail for tail in self._tails.values() if not tail.finished and not tail.journal.is_dead()]

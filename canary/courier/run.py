@@ -91,7 +91,7 @@ async def carry(
         tally=roster.tally,
     )
     async with asyncio.TaskGroup() as group:
-        others = (refresher.run(stop), refresher.hear(stop), keep_house(books, watch, stop))
+        others = (refresher.run(stop), refresher.hear(stop), keep_house(books, watch, stop=stop))
         down = [group.create_task(other) for other in others]
         try:
             await roster.follow(context, stop)

@@ -35,7 +35,7 @@ class PlanWatch:
         """Reads the plan; raises ReplacedDatabase, StoreAway."""
         plan = await self._books.plans.in_force()
         self._identify(plan.database_id)
-        self.known = learn(self.known, plan.published, plan.rollouts, revision=plan.plan_revision)
+        self.known = learn(self.known, plan.published, states=plan.rollouts, revision=plan.plan_revision)
         return plan
 
     async def find(self, segments: set[int]) -> Known:
@@ -45,7 +45,7 @@ class PlanWatch:
             await self.look()
             if missing - self.known.segments.keys():
                 ended = await self._books.rollouts.find(limit=LATELY)
-                self.known = learn(self.known, None, ended, revision=self.known.revision)
+                self.known = learn(self.known, None, states=ended, revision=self.known.revision)
             unknown = missing - self.known.segments.keys()
             if unknown:
                 _log.warning("segments unknown to the plan: recorded, not counted", segments=sorted(unknown))

@@ -207,7 +207,7 @@ class JournalWriter:
             if self._lock_fd < 0:
                 self._lock_fd = os.open(hidden / LOCK_NAME, os.O_CREAT | os.O_RDWR, 0o600)
                 fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._open_segment(hidden, 0, b"")
+            self._open_segment(hidden, 0, carried=b"")
             hidden.rename(self._root / self.journal_id)
         except OSError:
             self._abandon_segment()
@@ -217,7 +217,7 @@ class JournalWriter:
             os.close(self._fd)
         self._fd, self._size, self._number = -1, 0, -1
 
-    def _open_segment(self, folder: Path, number: int, carried: bytes) -> None:
+    def _open_segment(self, folder: Path, number: int, *, carried: bytes) -> None:
         """Writes a segment's beginning under a hidden name, renames it, and writes there from now on; raises OSError."""
         hidden, path = folder / f".{number:06d}.seg", folder / f"{number:06d}.seg"
         head = segment_header(number) + carried
@@ -242,7 +242,7 @@ class JournalWriter:
         frames: list[Frame] = [replace(frame, carried=True) for frame in self._opens.values()]
         frames += [replace(without_bodies(frame), carried=True) for frame in self._waiting.values()]
         try:
-            self._open_segment(self._root / self.journal_id, self._number + 1, b"".join(map(frame_bytes, frames)))
+            self._open_segment(self._root / self.journal_id, self._number + 1, carried=b"".join(map(frame_bytes, frames)))
         except OSError:
             # the old segment goes on; the next attempt comes with a later flush or tick
             self._segment_since_ns = self._monotonic_ns()

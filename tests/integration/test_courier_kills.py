@@ -8,6 +8,8 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from canary.store.database import Database
 from canary.store.frames import Live, Open
 from canary.store.plans import PostgresPlans
@@ -67,9 +69,10 @@ async def _grows(recorded: Callable[[], Awaitable[int]], by: int) -> None:
     async def enough() -> bool:
         return await recorded() >= wanted
 
-    await wait_for_answer(enough, 30, what=f"{by} more rows")
+    await wait_for_answer(enough, 60, what=f"{by} more rows")
 
 
+@pytest.mark.timeout(400)
 async def test_exactly_one_row_each_under_kills_of_couriers_and_writers(
     tmp_path: Path, database: Database, database_url: str
 ) -> None:

@@ -148,7 +148,7 @@ async def test_tables_are_tidied_for_the_longest_days_to_keep(tmp_path: Path) ->
     around = Surroundings(tmp_path)
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(keep_house(around.books, PlanWatch(tmp_path, around.books), stop))
+        group.create_task(keep_house(around.books, PlanWatch(tmp_path, around.books), stop=stop))
         await wait_until(lambda: around.house.kept, what="the first tidying")
         stop.set()
     assert around.house.kept == [14]

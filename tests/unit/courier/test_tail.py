@@ -171,14 +171,14 @@ async def test_exactly_once_under_courier_deaths_between_any_two_steps(tmp_path:
     frames = _story(150, seed)
     for where in (around, quiet):
         writer = a_writer(where.spool, segment_bytes=3_000)
-        await _carry_with_deaths(where, writer, frames, chance if where is around else None)
+        await _carry_with_deaths(where, writer, frames=frames, chance=chance if where is around else None)
     _assert_exactly_once(around.records, frames)
     assert _totals(around.records) == _totals(quiet.records)
     assert [*around.records.profiles.values()] == [*quiet.records.profiles.values()]
 
 
 async def _carry_with_deaths(
-    where: Surroundings, writer: JournalWriter, frames: list[Frame], chance: random.Random | None
+    where: Surroundings, writer: JournalWriter, *, frames: list[Frame], chance: random.Random | None
 ) -> None:
     journal = the_journal(where.spool)
     tail = where.tail(journal)
