@@ -107,7 +107,8 @@ def explain(name: str, *, limit: int, admin: str | None, as_json: bool) -> None:
     click.echo("\ndecisions, newest first:")
     for row in rows:
         decision = row["decision"]
-        click.echo(f"  {row['at'][:19]}  {decision['action']:<10} by {row['actor']}: {decision['because']}")
+        said = shown.printable(f"by {row['actor']}: {decision['because']}")
+        click.echo(f"  {row['at'][:19]}  {decision['action']:<10} {said}")
         for verdict in decision.get("verdicts", ()):
             words = f"rollback {verdict['rollback']}, promote {verdict['promote']}: {verdict['because']}"
             click.echo(f"      {verdict['metric']:<14} {words}")
@@ -150,9 +151,9 @@ def print_status(found: dict[str, Any]) -> None:
     click.echo(f"{found['id']}  {found['route']}: {found['stable']} -> {found['candidate']}  plan {found['plan']}")
     click.echo(f"stands:   {shown.stands(found)}  (revision {found['revision']})")
     if found.get("because"):
-        click.echo(f"because:  {found['because']}")
+        click.echo(f"because:  {shown.printable(found['because'])}")
     if found.get("waiting"):
-        click.echo(f"waiting:  {found['waiting']}")
+        click.echo(f"waiting:  {shown.printable(found['waiting'])}")
     evidence = found.get("evidence")
     if evidence:
         click.echo(

@@ -14,6 +14,8 @@ import pytest
 from tests.support.deadline import wait_for
 from tests.support.serving import Serving
 
+pytestmark = pytest.mark.timeout(300)  # whole processes, on machines that have other work
+
 
 def canary(*words: str, folder: Path, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     kept = {k: v for k, v in os.environ.items() if not k.startswith("CANARY_") and k != "DATABASE_URL"}

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from canary.store.snapshot import read_snapshot
 from tests.support.deadline import wait_for
 from tests.support.serving import CONFIG, Serving, free_ports
+
+pytestmark = pytest.mark.timeout(300)  # whole processes, on machines that have other work
 
 
 def test_a_sidecar_that_never_saw_a_database_serves_by_its_own_file(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ import pytest
 from tests.support.deadline import wait_for
 from tests.support.serving import Serving
 
+pytestmark = pytest.mark.timeout(300)  # several starts of everything, on machines that have other work
 
-@pytest.fixture
-def two_workers(tmp_path: Path) -> Iterator[Serving]:
-    with Serving(tmp_path, workers=2) as serving:
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with Serving(tmp_path_factory.mktemp("two"), workers=2) as serving:
         yield serving
 
 
@@ -77,8 +79,29 @@ def test_a_stop_waits_for_the_answer_under_way_and_leaves_nothing_running(tmp_pa
         asking.join(30)
         assert got == [(200, "v1")]
         assert serving.process.wait(timeout=60) == 0
-        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        assert not [pid for pid in pids if _runs(pid)]
         assert not list((tmp_path / "state").glob("pg*/postmaster.pid"))
+
+
+def test_a_killed_supervisor_leaves_nothing_running_and_the_next_start_serves(tmp_path: Path) -> None:
+    with Serving(tmp_path, workers=2) as serving:
+        pids = [child["pid"] for child in serving.children().values()]
+        assert serving.process is not None
+        serving.process.kill()
+        wait_for(lambda: not [pid for pid in pids if _runs(pid)], 40, what="the end of all children")
+        wait_for(lambda: not list((tmp_path / "state").glob("pg*/postmaster.pid")), 30, what="the end of Postgres")
+        serving.process.wait(20)
+        assert serving.process.stdout is not None
+        serving.process.stdout.close()
+        serving.start()
+        assert serving.ask() == (200, "v1")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_file_that_did_not_change_does_not_undo_a_promotion(tmp_path: Path) -> None:
