@@ -27,7 +27,6 @@ class Leader:
         if self._lease is None or self._elapsed() - self._asked_s >= RENEW_AFTER_S:
             # Measured from before the question, so that a slow answer shortens the lease that we believe in.
             asked_s = self._elapsed()
-            self._lease = None
             self._lease = await self._leases.acquire(LEASE, self._holder, TTL_S)
             self._asked_s = asked_s
         if self._lease is None:

@@ -9,7 +9,7 @@ import pytest
 from canary.control.enact import Wish, create_rollout, order
 from canary.control.leader import RENEW_AFTER_S, TTL_S, Leader
 from canary.errors import StoreAway
-from canary.ports import Fence
+from canary.ports import Fence, Lease
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.rollout.transitions import MOVES, PASSED_THROUGH
 from canary.store.memory import MemoryCounters, MemoryLeases, MemoryRollouts
@@ -70,6 +70,10 @@ class SlowRollouts(MemoryRollouts):
         self._pause_s = pause_s
         self._other = other
         self.refused: list[type[Exception]] = []
+
+    def free(self) -> None:
+        """No more pauses."""
+        self._pause_s, self._other = 0.0, None
 
     async def save(self, before: RolloutState, after: RolloutState, row: DecisionRow | None, **how: Any) -> RolloutState:
         """Sleeps, then writes as the book does."""
@@ -136,6 +140,32 @@ async def test_who_resigns_is_followed_at_once() -> None:
     assert await two.lead() == Fence(name="control", epoch=2)
 
 
+class AwayLeases(MemoryLeases):
+    """Leases in a database that can go away."""
+
+    away = False
+
+    async def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
+        """As the book does, while it is there."""
+        if self.away:
+            raise StoreAway("connection refused")
+        return await super().acquire(name, holder, ttl_s)
+
+
+async def test_a_renewal_that_failed_is_tried_again_before_anything_is_decided() -> None:
+    world = World()
+    leases = AwayLeases(world.store)
+    leader = Leader(leases, "one", elapsed=world.clock.elapsed)
+    await leader.lead()
+    leases.away = True
+    for _ in range(3):
+        world.clock.seconds += RENEW_AFTER_S
+        with pytest.raises(StoreAway):
+            await leader.lead()
+    leases.away = False
+    assert await leader.lead() == Fence(name="control", epoch=2)
+
+
 async def test_a_leader_knows_the_databases_time() -> None:
     world = World()
     leader = Leader(MemoryLeases(world.store), "one", elapsed=world.clock.elapsed)
@@ -177,6 +207,9 @@ async def test_a_leader_paused_past_its_lease_writes_nothing(pause_s: float) -> 
     assert await world.rollouts.get(rollout.id) == before
     assert len(await world.rows(rollout.id)) == 1
     assert [error.__name__ for error in slow.refused] == ["Deposed"]
+    slow.free()
+    assert await paused.tick()
+    assert {row.epoch for row in (await world.rows(rollout.id))[1:]} == {2}
 
 
 async def test_a_deposed_leader_that_wakes_up_does_not_decide_again_what_the_next_one_decided() -> None:
@@ -242,8 +275,10 @@ async def test_an_order_in_the_middle_of_a_tick_wins_and_the_tick_writes_nothing
     slow = SlowRollouts(world, pause_s=0.0, other=hold)
     controller = world.controller(rollouts=slow)
     await world.fleet.serve_second(world.clock)
+    failures = FAILURES["decide"]
     assert await controller.tick()
     assert [error.__name__ for error in slow.refused] == ["StaleRevision"]
+    assert FAILURES["decide"] == failures  # nobody's fault: the next tick looks again
     assert await world.actions(rollout.id) == [Action.CREATE, Action.HOLD]
 
 

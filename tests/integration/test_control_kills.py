@@ -1,0 +1,147 @@
+"""Real controllers on a real Postgres, killed while there is always something to decide: nothing twice."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from canary.config.document import Config
+from canary.control.books import Books
+from canary.control.enact import Wish, create_rollout, order
+from canary.control.leader import LEASE
+from canary.control.record import CONTROLLER
+from canary.rollout.state import DecisionRow
+from canary.split.spec import UnitSpec
+from canary.store.books import PostgresRollouts
+from canary.store.counters import PostgresCounters
+from canary.store.database import Database
+from canary.store.plans import PostgresPlans
+from canary.terms import Action, Phase, UnitSource
+from tests.support.control_world import a_config
+from tests.support.deadline import wait_for_answer
+
+ROOT = Path(__file__).parents[2]
+CLIENTS = 4
+DECIDED_WITHIN_S = 60.0
+"""Of a new leader: the lease has to run out, and the machine may be busy."""
+
+
+class WallClock:
+    """This machine's time."""
+
+    def now(self) -> datetime:
+        """The present instant."""
+        return datetime.now(tz=UTC)
+
+
+def many_routes() -> Config:
+    """Routes of sticky units: each of their rollouts has exactly one thing to decide, its start."""
+    config = a_config(unit=UnitSpec(source=UnitSource.HEADER, name="x-user-id"))
+    (chat,) = config.routes
+    routes = tuple(msgspec.structs.replace(chat, name=f"route-{n}") for n in range(CLIENTS))
+    return msgspec.structs.replace(config, routes=routes)
+
+
+class Replicas:
+    """Controllers as processes; each holder's name is its process' id in the list."""
+
+    def __init__(self, url: str, stack: ExitStack) -> None:
+        self._environment = {**os.environ, "CANARY_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+        self._stack = stack
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def add(self) -> None:
+        """One more."""
+        command = [sys.executable, "-m", "tests.support.run_controller", str(len(self.processes))]
+        process = subprocess.Popen(command, env=self._environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+        self._stack.callback(self._end, process)
+        self.processes.append(process)
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait(10)
+
+
+async def people(books: Books, route: str, stop: asyncio.Event) -> list[str]:
+    """Creates a rollout, cancels it as soon as it has started, and again, until told to stop; the ids of all of them."""
+    made = []
+    while not stop.is_set():
+        state = await create_rollout(books, Wish(route=route, candidate="v2"), actor="test")
+        made.append(state.id)
+        await wait_for_answer(lambda: has_started(books, made[-1]), DECIDED_WITHIN_S, what="a rollout to start")
+        await order(books, state.id, Action.CANCEL, actor="test", reason="next")
+    return made
+
+
+async def has_started(books: Books, rollout: str) -> bool:
+    """True once a controller decided."""
+    return (await books.rollouts.get(rollout)).phase is Phase.SHADOWING
+
+
+async def decider(database: Database, *, after_epoch: int) -> tuple[int, int]:
+    """The replica that decides next, once it has decided something, and its epoch."""
+
+    async def found() -> tuple[int, int] | None:
+        rows = await database.rows(
+            "SELECT l.holder, l.epoch FROM leases l WHERE l.name = %(name)s AND l.epoch > %(epoch)s"
+            " AND l.epoch = (SELECT max(epoch) FROM decisions)",
+            {"name": LEASE, "epoch": after_epoch},
+        )
+        return (int(rows[0][0]), rows[0][1]) if rows else None
+
+    answer = await wait_for_answer(found, DECIDED_WITHIN_S, what=f"a decision after epoch {after_epoch}")
+    assert answer is not None
+    return answer
+
+
+@pytest.mark.timeout(300)
+async def test_killed_leaders_decide_nothing_twice(database: Database, database_url: str) -> None:
+    books = Books(
+        rollouts=PostgresRollouts(database),
+        counters=PostgresCounters(database),
+        plans=PostgresPlans(database),
+        clock=WallClock(),
+    )
+    await books.plans.publish(many_routes(), by="test")
+    stop = asyncio.Event()
+    with ExitStack() as stack:
+        replicas = Replicas(database_url, stack)
+        for _ in range(3):
+            replicas.add()
+        async with asyncio.TaskGroup() as group:
+            clients = [group.create_task(people(books, f"route-{n}", stop)) for n in range(CLIENTS)]
+            await trouble(database, replicas)
+            stop.set()
+    stories = [(await books.rollouts.decisions(rollout))[::-1] for client in clients for rollout in client.result()]
+    for rows in stories:
+        check_story(rows)
+    assert {row.epoch for rows in stories for row in rows} >= {0, 1, 2, 3}
+    segments = await database.rows("SELECT count(*), count(DISTINCT rollout) FROM segments")
+    assert segments[0] == (len(stories), len(stories))
+
+
+async def trouble(database: Database, replicas: Replicas) -> None:
+    """Kills a leader, then sends the next one away in good order, each while it decides."""
+    first, epoch = await decider(database, after_epoch=0)
+    replicas.processes[first].send_signal(signal.SIGKILL)
+    second, epoch = await decider(database, after_epoch=epoch)
+    replicas.processes[second].send_signal(signal.SIGTERM)
+    third, _ = await decider(database, after_epoch=epoch)
+    assert {first, second, third} == {0, 1, 2}
+    assert replicas.processes[second].wait(10) == 0
+
+
+def check_story(rows: list[DecisionRow]) -> None:
+    """Created once, started once, cancelled once; what controllers wrote bears epochs in their order."""
+    moves = [row.decision.action for row in rows if row.decision.action is not Action.KEEP]
+    assert moves == [Action.CREATE, Action.START, Action.CANCEL]
+    epochs = [row.epoch for row in rows if row.actor == CONTROLLER]
+    assert epochs == sorted(epochs)
