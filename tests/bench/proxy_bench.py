@@ -77,7 +77,7 @@ class ProxyBench:
             candidate = free_port() if entrant.candidate == DEAD else upstream.ports[entrant.candidate]
             order = Order(
                 label=entrant.label,
-                mix=case.mix,
+                mix=entrant.mix or case.mix,
                 stable_port=upstream.ports["stable"],
                 candidate_port=candidate,
                 core=cores()[0],

@@ -19,6 +19,7 @@ class Entrant:
     label: str
     peer: str
     candidate: str = "candidate"
+    mix: Mix | None = None  # in place of the case's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,13 @@ SATURATED: Final = everyone("canary", "nginx", "envoy", "aiohttp", "floor", "dir
 EQUAL: Final = everyone("canary", "nginx", "envoy", "floor")  # the aiohttp baseline does not reach the rate
 PACED: Final = everyone("canary", "nginx", "envoy", "aiohttp", "direct")
 SHADOWS: Final = tuple(
-    Entrant(label=label, peer="canary", candidate=site)
-    for label, site in (("healthy", "candidate"), ("stalled", "stalled"), ("dead", DEAD))
+    Entrant(label=label, peer="canary", candidate=site, mix=mix)
+    for label, site, mix in (
+        ("healthy", "candidate", MIRROR),
+        ("stalled", "stalled", MIRROR),
+        ("dead", DEAD, MIRROR),
+        ("none", "candidate", FORWARD),
+    )
 )
 
 CASES: Final = (
@@ -74,7 +80,7 @@ CASES: Final = (
     ),
     Case(
         name="shadow",
-        says="as fast as it goes, every request copied to a candidate that is healthy, never answers, or is not there",
+        says="as fast as it goes, every request copied to a candidate that is healthy, never answers, or is not there; and none copied",
         mix=MIRROR,
         entrants=SHADOWS,
         compared=("rps", "p99_us"),
