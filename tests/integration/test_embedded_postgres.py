@@ -5,7 +5,6 @@ import signal
 import stat
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +57,7 @@ def pid_of(server: EmbeddedPostgres) -> int:
 
 def another_process(state: Path, *, python: str = sys.executable, **options: object) -> subprocess.Popen[str]:
     """A process that uses the server until it reads a line."""
-    packages = sysconfig.get_paths()["platlib"]
+    packages = Path(psycopg.__file__).parents[1]
     environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{packages}", "PATH": os.defpath}
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
         [python, "-c", USE, str(state)],

@@ -19,7 +19,7 @@ from canary.store.embedded import EmbeddedPostgres
 from canary.store.partitions import ensure_partitions
 from canary.store.records import Recorder
 from canary.store.rows import CounterDelta, RecordBatch
-from tests.support.deadline import wait_until
+from tests.support.deadline import wait_for_answer, wait_until
 from tests.support.store_rows import START_US, a_batch, a_pair_row, an_exchange_id, an_outcome_row
 
 PER_BATCH = 40
@@ -68,12 +68,17 @@ class Courier:
                 offset = await self._where(stop, offset)
 
     async def _where(self, stop: asyncio.Event, before: int) -> int:
-        while not stop.is_set():
+        """The committed offset, once the store is back; as it was where the test ends first."""
+
+        async def answer() -> tuple[int] | None:
             try:
-                return (await self.recorder.load("j1")).offset
+                return ((await self.recorder.load("j1")).offset,)
             except StoreAway:
-                await asyncio.sleep(0.02)  # as a courier does: Postgres is away
-        return before
+                return (before,) if stop.is_set() else None
+
+        found = await wait_for_answer(answer, 60, what="Postgres")
+        assert found is not None
+        return found[0]
 
 
 def kill(server: EmbeddedPostgres, *, all_of_it: bool) -> None:
