@@ -80,7 +80,7 @@ CASES: Final = (
     ),
     Case(
         name="shadow",
-        says="as fast as it goes, every request copied to a candidate that is healthy, never answers, or is not there; and none copied",
+        says="as fast as it goes, each request copied to a candidate that is healthy, stalled or dead; and none copied",
         mix=MIRROR,
         entrants=SHADOWS,
         compared=("rps", "p99_us"),
