@@ -12,6 +12,9 @@ from canary.wire.names import Names
 
 DOWN_S: Final = 0.5
 """After a refused connect none is tried for this long."""
+FREE_BYTES: Final = 2_097_152
+"""A copy's answer past this is read on slowly: an endless one must not take the time of clients."""
+SLOW_PER_TICK: Final = 8
 _NONE: Final = MirrorDrop.NONE
 _WHOLE: Final = Ending.WHOLE
 
@@ -27,10 +30,11 @@ class PairBook(Protocol):
 class ShadowSink:
     """One route's copies under way: their slots, the bytes they and their live answers hold."""
 
-    __slots__ = ("_down_until", "copies", "held_bytes", "held_limit", "slots")
+    __slots__ = ("_down_until", "copies", "held_bytes", "held_limit", "slots", "slowed")
 
     def __init__(self, spec: MirrorSpec) -> None:
         self.copies: set[Copy] = set()
+        self.slowed: list[Copy] = []
         self.held_bytes = 0
         self._down_until = 0.0
         self.bound(spec)
@@ -59,6 +63,10 @@ class ShadowSink:
         late = [copy for copy in self.copies if copy.late()]
         for copy in late:
             copy.time_out()
+        for copy in self.slowed[:SLOW_PER_TICK]:
+            if copy.connection is not None:
+                copy.connection.resume()
+        del self.slowed[:SLOW_PER_TICK]
 
     def abort(self) -> None:
         """Ends every copy now: the worker stops."""
@@ -134,6 +142,9 @@ class Copy(Call):
         """Nothing is passed on."""
         if done:
             self.settle(_WHOLE)
+        elif self.body_bytes > FREE_BYTES and self.connection is not None:
+            self.connection.pause()
+            self._sink.slowed.append(self)
 
     def on_end(self, ending: Ending) -> None:
         """Our side is over, whether it ended whole or not."""

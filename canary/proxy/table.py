@@ -74,6 +74,11 @@ class Upstreams:
         for upstream in self._known.values():
             upstream.close_idle(now)
 
+    def close(self) -> None:
+        """The worker stops."""
+        for upstream in self._known.values():
+            upstream.close()
+
     def connects(self) -> tuple[int, int]:
         """Connections made and stray bytes seen, of the pools in use."""
         return sum(up.connects for up in self._known.values()), sum(up.stray for up in self._known.values())

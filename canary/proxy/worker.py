@@ -79,6 +79,7 @@ class Worker:
         self._say(b"ready\n")
         await self._drained.wait()
         self._stop()
+        await asyncio.sleep(0)  # transports close in the loop's next turn
 
     async def _listen(self, listening: socket.socket) -> None:
         listening.setblocking(False)
@@ -164,6 +165,7 @@ class Worker:
         self._count()
         self._page.gauge("connections", 0)
         self._page.gauge("snapshot_revision", 0)
+        self._upstreams.close()
         self._journal.close()
         _LOG.info("worker stops")
 

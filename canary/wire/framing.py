@@ -74,6 +74,8 @@ class ChunkReader:
         return len(data)
 
     def _on_line(self, line: bytes) -> None:
+        if len(line) > _MAX_LINE:
+            raise BadFraming("a chunk's line is too long")
         if self._state == _SIZE:
             match = _SIZE_LINE.fullmatch(line)
             if match is None:

@@ -46,6 +46,7 @@ _AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._~!$&'()*+,;
 _METHOD_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++ [!-~]++ HTTP/1\.[01]\r\n")
 _VERSION_LINE: Final = re.compile(rb"[A-Z]++ [!-~]++ HTTP/[0-9]\.[0-9]\r\n")
 _TOKENS: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]++")
+_PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]++(?:/[!#$%&'*+.^_`|~0-9a-z-]++)?")
 _MAX_LENGTH_DIGITS: Final = 15
 
 
@@ -272,8 +273,9 @@ def _connection(head: RequestHead, connection: bytes) -> None:
     if any(not _TOKENS.fullmatch(token) for token in tokens):
         raise BadRequest(400, "connection is not a list of tokens")
     head.keep_alive = b"close" not in tokens and (not head.http10 or b"keep-alive" in tokens)
-    # h2c would be a second protocol behind our back; a body and an upgrade together are refused elsewhere as plain requests
-    if b"upgrade" not in tokens or head.http10 or head.length or head.method != b"GET" or b"h2c" in head.upgrade:
+    # h2c would be a second protocol behind our back; with a body or another method it is a plain request
+    tunnels = b"upgrade" in tokens and not head.http10 and not head.length and head.method == b"GET"
+    if not tunnels or head.upgrade.startswith(b"h2") or not _PROTOCOL.fullmatch(head.upgrade):
         head.upgrade = b""
     tokens -= {b"close", b"keep-alive", b"upgrade"}
     if tokens:

@@ -97,6 +97,13 @@ class Upstream:
             for connection in stale:
                 connection.close()
 
+    def close(self) -> None:
+        """Ends all that is idle or under way to be made."""
+        self.retired = True
+        self.close_idle(self._ticker.now)
+        for task in list(self._connecting):
+            task.cancel()
+
     async def _connect(self, call: Call) -> None:
         origin = self.origin
         connect_s = max(0.001, (call.deadline_us - call.age_us()) / 1e6) if call.deadline_us else 60.0
