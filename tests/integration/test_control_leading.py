@@ -1,90 +1,25 @@
 """Who decides: one leader at a time, no write by a deposed one, nothing twice when a controller is killed."""
 
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import pytest
 
+from canary.control.books import Books
 from canary.control.enact import Wish, create_rollout, order
 from canary.control.leader import RENEW_AFTER_S, TTL_S, Leader
+from canary.control.loop import Loop
 from canary.errors import StoreAway
-from canary.ports import Fence, Lease
+from canary.ports import Fence
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.rollout.transitions import MOVES, PASSED_THROUGH
-from canary.store.memory import MemoryCounters, MemoryLeases, MemoryRollouts
+from canary.store.memory import MemoryLeases
 from canary.telemetry.guard import FAILURES
 from canary.terms import Action, Phase
+from tests.support.control_books import AwayLeases, BrokenCounters, Countdown, Killed, MortalRollouts, SlowRollouts
 from tests.support.control_world import Behaviour, FakeClock, World, a_config
 
 WISH = Wish(route="chat", candidate="v2")
-
-
-class Killed(BaseException):
-    """The process is gone: nothing of it runs on."""
-
-
-class Countdown:
-    """Kills at one of the calls of the books, before or after it took effect."""
-
-    def __init__(self, calls: int, *, after: bool) -> None:
-        self.left = calls
-        self.after = after
-
-    def step(self, *, done: bool) -> None:
-        """One side of a call; raises Killed when its time has come."""
-        if done is self.after:
-            self.left -= 1
-            if self.left == 0:
-                raise Killed
-
-
-class MortalRollouts(MemoryRollouts):
-    """Rollouts of a controller that dies at a step."""
-
-    def __init__(self, world: World, countdown: Countdown) -> None:
-        super().__init__(world.store)
-        self._countdown = countdown
-
-    async def next_segment(self) -> int:
-        """As the book does."""
-        self._countdown.step(done=False)
-        segment = await super().next_segment()
-        self._countdown.step(done=True)
-        return segment
-
-    async def save(self, before: RolloutState, after: RolloutState, row: DecisionRow | None, **how: Any) -> RolloutState:
-        """As the book does."""
-        self._countdown.step(done=False)
-        saved = await super().save(before, after, row, **how)
-        self._countdown.step(done=True)
-        return saved
-
-
-class SlowRollouts(MemoryRollouts):
-    """Rollouts of a controller that is paused before its save reaches the book."""
-
-    def __init__(self, world: World, *, pause_s: float, other: Any) -> None:
-        super().__init__(world.store)
-        self._world = world
-        self._pause_s = pause_s
-        self._other = other
-        self.refused: list[type[Exception]] = []
-
-    def free(self) -> None:
-        """No more pauses."""
-        self._pause_s, self._other = 0.0, None
-
-    async def save(self, before: RolloutState, after: RolloutState, row: DecisionRow | None, **how: Any) -> RolloutState:
-        """Sleeps, then writes as the book does."""
-        self._world.clock.seconds += self._pause_s
-        if self._other is not None:
-            await self._other()
-        try:
-            return await super().save(before, after, row, **how)
-        except Exception as error:
-            self.refused.append(type(error))
-            raise
 
 
 async def begun(world: World) -> RolloutState:
@@ -138,18 +73,6 @@ async def test_who_resigns_is_followed_at_once() -> None:
     await one.resign()
     world.clock.seconds += 0.1
     assert await two.lead() == Fence(name="control", epoch=2)
-
-
-class AwayLeases(MemoryLeases):
-    """Leases in a database that can go away."""
-
-    away = False
-
-    async def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
-        """As the book does, while it is there."""
-        if self.away:
-            raise StoreAway("connection refused")
-        return await super().acquire(name, holder, ttl_s)
 
 
 async def test_a_renewal_that_failed_is_tried_again_before_anything_is_decided() -> None:
@@ -212,6 +135,33 @@ async def test_a_leader_paused_past_its_lease_writes_nothing(pause_s: float) -> 
     assert {row.epoch for row in (await world.rows(rollout.id))[1:]} == {2}
 
 
+async def test_an_acknowledgement_is_written_under_the_lease_too() -> None:
+    world = World()
+    rollout = await begun(world)
+    controller = world.controller("one")
+    before = await world.run(controller, lambda state: state.phase is Phase.SHADOWING)
+    slow = SlowRollouts(world, pause_s=TTL_S, other=None)
+    await world.fleet.serve_second(world.clock)
+    assert not await world.controller("one", rollouts=slow).tick()
+    assert [error.__name__ for error in slow.refused] == ["Deposed"]
+    assert await world.rollouts.get(rollout.id) == before
+
+
+async def test_a_deposed_leader_asks_for_the_lease_before_it_looks_again() -> None:
+    world = World()
+    await begun(world)
+    ours, attempts = FakeClock(), SlowRollouts(world, pause_s=0.0, other=None)
+    leader = Leader(MemoryLeases(world.store), "one", elapsed=ours.elapsed)
+    books = Books(rollouts=attempts, counters=world.counters, plans=world.plans, clock=world.clock)
+    loop = Loop(books, leader, elapsed=ours.elapsed)
+    await leader.lead()
+    world.clock.seconds += TTL_S  # the database's clock was set: our own says that the lease still holds
+    assert await Leader(MemoryLeases(world.store), "two", elapsed=world.clock.elapsed).lead() is not None
+    assert not await loop.tick()
+    assert not await loop.tick()
+    assert [error.__name__ for error in attempts.refused] == ["Deposed"]
+
+
 async def test_a_deposed_leader_that_wakes_up_does_not_decide_again_what_the_next_one_decided() -> None:
     world = World()
     rollout = await begun(world)
@@ -269,7 +219,7 @@ async def test_an_order_in_the_middle_of_a_tick_wins_and_the_tick_writes_nothing
     rollout = await begun(world)
 
     async def hold() -> None:
-        slow._other = None
+        slow.free()
         await order(world.books, rollout.id, Action.HOLD, actor="bob", reason="lunch")
 
     slow = SlowRollouts(world, pause_s=0.0, other=hold)
@@ -280,21 +230,6 @@ async def test_an_order_in_the_middle_of_a_tick_wins_and_the_tick_writes_nothing
     assert [error.__name__ for error in slow.refused] == ["StaleRevision"]
     assert FAILURES["decide"] == failures  # nobody's fault: the next tick looks again
     assert await world.actions(rollout.id) == [Action.CREATE, Action.HOLD]
-
-
-class BrokenCounters(MemoryCounters):
-    """Counters that cannot be read for one rollout."""
-
-    def __init__(self, world: World, rollout: str, error: Exception) -> None:
-        super().__init__(world.store)
-        self._broken = rollout
-        self.error: Exception | None = error
-
-    async def profile(self, route: str, version_hash: str, *, hours: int = 24) -> Any:
-        """Fails for route `bad`."""
-        if route == self._broken and self.error is not None:
-            raise self.error
-        return await super().profile(route, version_hash, hours=hours)
 
 
 async def two_routes(world: World) -> tuple[RolloutState, RolloutState]:
