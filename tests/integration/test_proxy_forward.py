@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from canary.split.spec import HeaderRule, Limits, SecretRef
 from canary.store.frames import Live

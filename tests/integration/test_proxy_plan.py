@@ -1,4 +1,4 @@
-"""The plan in force: followed within a second, never by halves; arms stick, are forced, are overruled; a drain loses nothing."""
+"""The plan in force: followed within a second, never by halves; arms stick, are forced or overruled; drains lose nothing."""
 
 import socket
 import threading
@@ -180,7 +180,8 @@ def test_routes_may_go_while_exchanges_are_under_way(both: Pair, tmp_path: Path)
         client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         both[0].saw(1)
         worker.publish(a_snapshot(a_route(a_version("v9", both[1].port), name="other", prefix="/x"), revision=2))
-        wait_for(lambda: ask(worker.port).status == 404, 1.0)
+        wait_for(lambda: set(snapshot_revisions(tmp_path / "page").values()) == {2}, 1.0)
+        assert ask(worker.port).status == 404
         go_on.set()
         assert client.answer().body == b"late"
         assert both[0].closed_by_peer.wait(5), "a retired pool keeps nothing"
