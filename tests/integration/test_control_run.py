@@ -11,6 +11,7 @@ from canary.control.run import run_controller
 from canary.errors import StoreAway
 from canary.ports import Lease, SidecarAck
 from canary.store.memory import MemoryLeases, MemoryPlans
+from canary.telemetry.guard import FAILURES
 from canary.terms import Phase
 from tests.support.control_world import World, a_config
 from tests.support.deadline import wait_until
@@ -66,14 +67,15 @@ async def test_it_leads_until_it_is_told_to_stop_and_gives_the_lease_back() -> N
     assert world.store.leases["control"].expires_at <= world.clock.now()
 
 
-async def test_it_survives_a_database_that_is_away_and_any_other_trouble(capsys: pytest.CaptureFixture[str]) -> None:
-    world, stop = World(), asyncio.Event()
+async def test_it_survives_a_database_that_is_away_and_any_other_trouble() -> None:
+    world, stop, failures = World(), asyncio.Event(), FAILURES["tick"]
     plans = Flaky(world, StoreAway("connection refused"), ValueError("strange"))
     task = await started(world, stop, plans=plans)
     await wait_until(lambda: plans.asked >= 3, what="the third tick")
     stop.set()
     await asyncio.wait_for(task, 5)
     assert not plans.troubles
+    assert FAILURES["tick"] == failures + 1  # what is away comes back; what is strange is counted
 
 
 async def test_a_lease_that_cannot_be_given_back_does_not_hold_it_up() -> None:
