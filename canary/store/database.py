@@ -19,6 +19,8 @@ PLAN_CHANNEL: Final = "canary_plan"
 
 _DEADLINE_S: Final = 30.0  # of one transaction: longer than any of ours takes, shorter than anyone waits
 _OPEN_S: Final = 10.0
+_UNATTENDED: Final = "SET LOCAL idle_in_transaction_session_timeout = '4s'"
+"""A process that is paused in the middle of a transaction holds its locks, the lease's among them, until Postgres ends it."""
 _HEARTBEAT_S: Final = 30.0
 _AWAY_HINT: Final = "Is Postgres running and reachable? `canary doctor` looks; nothing recorded is lost meanwhile."
 _SCHEMA_HINT: Final = "The database's tables do not fit this version: run `canary db upgrade`."
@@ -66,6 +68,7 @@ class Database:
         with _translated(self.place):
             async with asyncio.timeout(_DEADLINE_S), self._pool.one() as connection:
                 async with connection.transaction():
+                    await connection.execute(_UNATTENDED)
                     if consistent:
                         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                     yield connection

@@ -1,4 +1,4 @@
-"""Real controllers on a real Postgres, killed while there is always something to decide: nothing twice."""
+"""Real controllers on a real Postgres, killed and paused while there is always something to decide: nothing twice."""
 
 import asyncio
 import os
@@ -103,7 +103,7 @@ async def decider(database: Database, *, after_epoch: int) -> tuple[int, int]:
 
 
 @pytest.mark.timeout(300)
-async def test_killed_leaders_decide_nothing_twice(database: Database, database_url: str) -> None:
+async def test_killed_and_paused_leaders_decide_nothing_twice(database: Database, database_url: str) -> None:
     books = Books(
         rollouts=PostgresRollouts(database),
         counters=PostgresCounters(database),
@@ -123,20 +123,24 @@ async def test_killed_leaders_decide_nothing_twice(database: Database, database_
     stories = [(await books.rollouts.decisions(rollout))[::-1] for client in clients for rollout in client.result()]
     for rows in stories:
         check_story(rows)
-    assert {row.epoch for rows in stories for row in rows} >= {0, 1, 2, 3}
+    assert {row.epoch for rows in stories for row in rows} >= {0, 1, 2, 3, 4}
     segments = await database.rows("SELECT count(*), count(DISTINCT rollout) FROM segments")
     assert segments[0] == (len(stories), len(stories))
 
 
 async def trouble(database: Database, replicas: Replicas) -> None:
-    """Kills a leader, then sends the next one away in good order, each while it decides."""
+    """Kills a leader, pauses the next one past its lease, and sends the third one away in good order."""
     first, epoch = await decider(database, after_epoch=0)
     replicas.processes[first].send_signal(signal.SIGKILL)
     second, epoch = await decider(database, after_epoch=epoch)
-    replicas.processes[second].send_signal(signal.SIGTERM)
-    third, _ = await decider(database, after_epoch=epoch)
+    replicas.processes[second].send_signal(signal.SIGSTOP)
+    third, epoch = await decider(database, after_epoch=epoch)
+    replicas.processes[second].send_signal(signal.SIGCONT)
+    replicas.processes[third].send_signal(signal.SIGTERM)
+    last, _ = await decider(database, after_epoch=epoch)
     assert {first, second, third} == {0, 1, 2}
-    assert replicas.processes[second].wait(10) == 0
+    assert last == second
+    assert replicas.processes[third].wait(10) == 0
 
 
 def check_story(rows: list[DecisionRow]) -> None:
