@@ -21,7 +21,7 @@ _NOT_OURS: Final = frozenset({"DATABASE_URL", "CANARY_DATABASE_URL", "CANARY_CON
 """The demonstration has a database and an admin port of its own, whatever this shell is set up for."""
 
 
-class Helper:
+class Child:
     """A process of the demonstration that speaks JSON lines on its stdout and ends when its stdin does."""
 
     def __init__(self, name: str, process: Process) -> None:
@@ -29,7 +29,7 @@ class Helper:
         self._process = process
 
     @classmethod
-    async def start(cls, name: str, module: str, arguments: Sequence[str]) -> "Helper":
+    async def start(cls, name: str, module: str, arguments: Sequence[str]) -> "Child":
         """Starts `python -m module`."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", module, *arguments),

@@ -15,7 +15,7 @@ import msgspec
 from canary.demo import plan
 from canary.demo.admin import Admin, Seen, behave
 from canary.demo.behaviour import BROKEN
-from canary.demo.children import Helper, Served, free_ports, ports_of
+from canary.demo.children import Child, Served, free_ports, ports_of
 from canary.demo.plan import Candidate
 from canary.demo.scene import Scene, Verdict, verdict_of
 from canary.demo.tally import Tally, rate
@@ -39,7 +39,7 @@ class Stage:
     admin: Admin
     session: aiohttp.ClientSession
     served: Served
-    traffic: Helper
+    traffic: Child
     meter: "Meter"
     data_port: int
     model_ports: dict[str, int]
@@ -62,7 +62,7 @@ class Meter:
         """Requests a second, lately."""
         return rate(self._recent[0], self._recent[-1])
 
-    async def read(self, traffic: Helper) -> None:
+    async def read(self, traffic: Child) -> None:
         """Reads for ever; raises CanaryError when the traffic ends."""
         while True:
             tally = msgspec.json.decode(await traffic.line(), type=Tally)
@@ -200,7 +200,7 @@ async def _running(view: View) -> AsyncIterator[Stage]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-demo-", ignore_cleanup_errors=True)))
         view.note("starting model servers")
         versions = [f"--version={plan.STABLE}=good", *(f"--version={c.version}={c.kind}" for c in plan.CANDIDATES)]
-        models = await Helper.start("model servers", "canary.demo.models", versions)
+        models = await Child.start("model servers", "canary.demo.models", versions)
         stack.push_async_callback(models.stop)
         model_ports = ports_of(await models.line())
         view.note("starting canary serve, with a Postgres of its own")
@@ -230,5 +230,5 @@ async def _running(view: View) -> AsyncIterator[Stage]:
         )
 
 
-async def _traffic(port: int, requests_per_s: float) -> Helper:
-    return await Helper.start("traffic", "canary.demo.traffic", ("--port", str(port), "--rate", str(requests_per_s)))
+async def _traffic(port: int, requests_per_s: float) -> Child:
+    return await Child.start("traffic", "canary.demo.traffic", ("--port", str(port), "--rate", str(requests_per_s)))

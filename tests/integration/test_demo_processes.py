@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from canary.demo.behaviour import GOOD, Behaviour
-from canary.demo.children import Helper, Served, ports_of
+from canary.demo.children import Child, Served, ports_of
 from canary.demo.models import Model, serve
 from canary.demo.sample import Call, Sample, Scale, Timing
 from canary.demo.tally import Tally
@@ -150,12 +150,12 @@ async def test_nobody_there_harms_clients_and_nothing_else() -> None:
 
 
 async def test_the_processes_speak_and_end() -> None:
-    models = await Helper.start("models", "canary.demo.models", ("--version=v1=good", "--version=v2=bad"))
+    models = await Child.start("models", "canary.demo.models", ("--version=v1=good", "--version=v2=bad"))
     traffic = None
     try:
         ports = ports_of(await models.line())
         assert set(ports) == {"v1", "v2"}
-        traffic = await Helper.start("traffic", "canary.demo.traffic", ("--port", str(ports["v1"]), "--rate", "100"))
+        traffic = await Child.start("traffic", "canary.demo.traffic", ("--port", str(ports["v1"]), "--rate", "100"))
         tally = Tally()
         while tally.answered < 5:
             tally = msgspec.json.decode(await traffic.line(), type=Tally)
@@ -179,7 +179,7 @@ async def test_a_line_that_comes_with_a_cancellation_does_not_swallow_it() -> No
             return await self.next
 
     process = Talking()
-    reading = asyncio.get_running_loop().create_task(Helper("one", process).line())  # type: ignore[arg-type]
+    reading = asyncio.get_running_loop().create_task(Child("one", process).line())  # type: ignore[arg-type]
     for _ in range(3):
         await asyncio.sleep(0)
     process.next.set_result(b"{}")
@@ -189,7 +189,7 @@ async def test_a_line_that_comes_with_a_cancellation_does_not_swallow_it() -> No
 
 
 async def test_a_helper_that_says_nothing_is_an_error() -> None:
-    silent = await Helper.start("silent one", "canary.demo.leash", (sys.executable, "-c", "input()"))
+    silent = await Child.start("silent one", "canary.demo.leash", (sys.executable, "-c", "input()"))
     try:
         with pytest.raises(CanaryError, match=r"ended by itself|said nothing"):
             await silent.line(within_s=5.0)
