@@ -82,7 +82,8 @@ class DataPlane:
         if assignment.segment:
             mirrored = assignment.in_share and drop is _NO_DROP
             self._journal.open(Open(exchange_id, assignment.segment, 0, assignment.arm, start_at_us, mirrored))
-            self._flush_soon()
+            if not self._flush_due:
+                self._flush_soon()
         if not whole:
             exchange.drop = drop
             exchange.stream(body)
@@ -123,7 +124,8 @@ class DataPlane:
         candidate, client = route.candidate, exchange.client
         if candidate is None or client is None:
             return
-        body = candidate.body(body)
+        if candidate.rewrites_body:
+            body = candidate.body(body)
         request = candidate.request_head(exchange.record.head, client.peer, length=len(body), copy=True) + body
         copy = Copy(route.sink, exchange, book=self, exchange_id=exchange.exchange_id, version=candidate.name)
         copy.idle_us = route.idle_us
@@ -141,7 +143,8 @@ class DataPlane:
             request_bytes = frame.side.request_bytes
             side = side_of(copy, copy.version, copy.response_names, request_bytes=request_bytes, bodies=True)
             self._journal.pair(Pair(frame, side))
-            self._flush_soon()
+            if not self._flush_due:
+                self._flush_soon()
         copy.body.clear()
 
     # the journal
@@ -149,7 +152,7 @@ class DataPlane:
     def write_down(self, frame: Live) -> None:
         """Takes a live frame."""
         self._journal.live(frame)
-        if not self._flush_due:
+        if not self._flush_due:  # where nobody waits for it, a `hand_over` does not follow
             self._flush_soon()
 
     def hand_over(self, client: Client, data: bytes, keep: bool) -> None:
@@ -159,9 +162,8 @@ class DataPlane:
             self._flush_soon()
 
     def _flush_soon(self) -> None:
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self.flush)
+        self._flush_due = True
+        self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """The turn's frames into the file, then the last bytes of its answers to their clients."""

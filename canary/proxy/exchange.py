@@ -89,7 +89,8 @@ class Exchange(Call):
         head, target = self.record.head, self.target
         client = self.client
         assert client is not None
-        body = target.body(body)
+        if target.rewrites_body:
+            body = target.body(body)
         data = target.request_head(head, client.peer, length=len(body), copy=False)
         self.start(target.upstream, data + body if body else data)
 
@@ -161,19 +162,13 @@ class Exchange(Call):
 
     # from the upstream's connection
 
-    def on_connection(self, connection: object) -> None:
-        """A streamed request goes on as fast as the upstream takes it."""
-        super().on_connection(connection)  # type: ignore[arg-type]
-        if self.open_ended and self.client is not None:
-            self.client.resume()
-
     def on_upstream_full(self) -> None:
         """Backpressure towards the client."""
         if self.open_ended and self.client is not None:
             self.client.pause()
 
     def on_upstream_drained(self) -> None:
-        """Its end."""
+        """A streamed request goes on as fast as the upstream takes it."""
         if self.client is not None:
             self.client.resume()
 

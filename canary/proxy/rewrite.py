@@ -75,7 +75,18 @@ def _rule_lines(rules: tuple[HeaderRule, ...], env: Mapping[str, str]) -> bytes:
 class Target:
     """One version of one route, ready to be called."""
 
-    __slots__ = ("_base", "_drop_copy", "_drop_live", "_host_line", "_lines", "_model", "_strip", "name", "upstream")
+    __slots__ = (
+        "_base",
+        "_drop_copy",
+        "_drop_live",
+        "_host_line",
+        "_lines",
+        "_model",
+        "_strip",
+        "name",
+        "rewrites_body",
+        "upstream",
+    )
 
     def __init__(self, version: VersionSpec, upstream: Upstream, *, trusted: bool, env: Mapping[str, str]) -> None:
         """`trusted`: a live request's own credentials and cookies may go there."""
@@ -91,11 +102,7 @@ class Target:
         secrets = _NOTHING if version.forward_credentials else CREDENTIALS
         self._drop_copy = replaced | secrets | COOKIES | {MARK}
         self._model = msgspec.Raw(msgspec.json.encode(version.set_model)) if version.set_model else None
-
-    @property
-    def rewrites_body(self) -> bool:
-        """Whether a body must be held whole to be sent there."""
-        return self._model is not None
+        self.rewrites_body = self._model is not None  # then a body must be held whole to be sent there
 
     def path(self, target: bytes) -> bytes:
         """The target as this version knows it."""

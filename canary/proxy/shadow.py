@@ -136,7 +136,10 @@ class Copy(Call):
     def on_answer(self, head: AnswerHead, raw: bytes, payload: bytes, *, done: bool) -> None:
         """Nothing is passed on."""
         if done:
-            self.settle(_WHOLE)
+            self.ended = True
+            self.ending = _WHOLE
+            if self._frame is not None:
+                self._close()
 
     def on_piece(self, raw: bytes, payload: bytes, *, done: bool) -> None:
         """Nothing is passed on."""

@@ -7,7 +7,7 @@ from canary.errors import SnapshotError
 from canary.proxy.rewrite import resolve
 from canary.proxy.route import Route, make_target
 from canary.proxy.shadow import ShadowSink
-from canary.split.spec import Limits
+from canary.split.spec import Limits, MatchSpec
 from canary.split.table import RouteTable
 from canary.store.overlay import Overlay, read_overlay
 from canary.store.snapshot import Snapshot, read_snapshot
@@ -19,10 +19,13 @@ from canary.wire.upstream import Origin, Upstream
 class Plan:
     """One snapshot under one overlay, compiled."""
 
-    __slots__ = ("_by_host", "answering", "keys", "limits", "revision", "routes", "spool_max_bytes", "table")
+    __slots__ = ("_by_host", "_only", "answering", "keys", "limits", "revision", "routes", "spool_max_bytes", "table")
 
     def __init__(self, snapshot: Snapshot, routes: tuple[Route, ...], keys: tuple[bytes, bytes]) -> None:
         self.table = RouteTable(snapshot.routes)
+        # one route for everything is the common sidecar: no question needs asking (`*` has its own answer)
+        match = snapshot.routes[0].match if len(snapshot.routes) == 1 else None
+        self._only = routes[0] if match is not None and match == MatchSpec() else None
         self._by_host = any(spec.match.hosts for spec in snapshot.routes)
         self.routes = routes
         self.keys = keys
@@ -33,6 +36,8 @@ class Plan:
 
     def route(self, head: RequestHead) -> Route | None:
         """The route of a request."""
+        if self._only is not None and head.path.startswith(b"/"):
+            return self._only
         entry = self.table.match(head.host if self._by_host else b"", head.path, head.find)
         return self.routes[entry.index] if entry is not None else None
 

@@ -115,6 +115,8 @@ class Call:
         self.connection = connection
         connection.send(self, self.request)
         self.connect_us = self.written_us = (_now_ns() - self.start_ns) // 1000
+        if self.open_ended:
+            self.on_upstream_drained()
 
     def on_connect_failed(self, ending: Ending) -> None:
         """No connection could be made: refused, or timed out."""
@@ -198,4 +200,4 @@ class Call:
         """The upstream takes no more of the request for now."""
 
     def on_upstream_drained(self) -> None:
-        """The upstream takes more again."""
+        """The upstream takes more of the request, for the first time or again."""

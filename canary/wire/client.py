@@ -26,11 +26,11 @@ class Pool(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """Owned by its upstream's pool while idle, by a call while busy."""
 
-    __slots__ = ("_call", "_memo", "_paused", "_reader", "_transport", "_tunnel", "_upstream", "idle_until", "sends")
+    __slots__ = ("_call", "_memo", "_paused", "_reader", "_tunnel", "_upstream", "idle_until", "sends", "transport")
 
     def __init__(self, upstream: Pool) -> None:
         self._upstream = upstream
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._call: Call | None = None
         self._reader: AnswerReader | None = None
         self._tunnel: Tunnel | None = None
@@ -41,59 +41,59 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     @property
     def usable(self) -> bool:
         """False once it is closing."""
-        return self._transport is not None and not self._transport.is_closing()
+        return self.transport is not None and not self.transport.is_closing()
 
     def send(self, call: Call, data: bytes) -> None:
         """Begins an exchange: `call` gets all that comes."""
         self._call = call
         self.sends += 1
-        assert self._transport is not None
-        self._transport.write(data)
+        assert self.transport is not None
+        self.transport.write(data)
 
     def send_more(self, data: bytes) -> None:
         """A further piece of the request's body."""
         if self.usable:
-            assert self._transport is not None
-            self._transport.write(data)
+            assert self.transport is not None
+            self.transport.write(data)
 
     def drop(self) -> None:
         """Closes at once without a word to its call."""
         self._call = None
         self._reader = None
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def close(self) -> None:
         """Closes an idle connection."""
-        if self._transport is not None:
-            self._transport.close()
+        if self.transport is not None:
+            self.transport.close()
 
     def pause(self) -> None:
         """Stops reading: the client is slow."""
         if not self._paused and self.usable:
             self._paused = True
-            assert self._transport is not None
-            self._transport.pause_reading()
+            assert self.transport is not None
+            self.transport.pause_reading()
 
     def resume(self) -> None:
         """Reads again."""
         if self._paused:
             self._paused = False
             if self.usable:
-                assert self._transport is not None
-                self._transport.resume_reading()
+                assert self.transport is not None
+                self.transport.resume_reading()
 
     def become_tunnel(self, tunnel: Tunnel) -> asyncio.Transport:
         """Gives what comes to `tunnel` from now on, and the transport with it."""
         self._tunnel = tunnel
         self._call = None
-        assert self._transport is not None
-        return self._transport
+        assert self.transport is not None
+        return self.transport
 
     # called by the loop
 
@@ -116,8 +116,8 @@ class UpstreamConnection(asyncio.Protocol):
                     return
         except BadAnswer:
             self._call = self._reader = call.connection = None
-            assert self._transport is not None
-            self._transport.abort()
+            assert self.transport is not None
+            self.transport.abort()
             call.settle(Ending.MALFORMED)
             return
         self._begin(call, reader)
@@ -136,7 +136,10 @@ class UpstreamConnection(asyncio.Protocol):
                 self._memo = (raw, call.pattern, to_head, head)
         if end > 3 and head.framing == BY_LENGTH and head.length == len(data) - end:
             self._call = call.connection = None
-            self._release(reusable=head.reusable and not call.open_ended, keep_alive_s=head.keep_alive_s)
+            if head.reusable and not call.open_ended and not self._paused:
+                self._upstream.release(self, head.keep_alive_s)
+            else:
+                self._release(reusable=head.reusable and not call.open_ended, keep_alive_s=head.keep_alive_s)
             body = data[end:]
             call.answer = head
             call.mark(body)
@@ -190,7 +193,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; a call that still waits hears of it."""
         self._upstream.forget(self)
-        self._transport = None
+        self.transport = None
         call, reader = self._call, self._reader
         self._call = self._reader = None
         if self._tunnel is not None:
@@ -225,7 +228,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _stray(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.from_upstream(data)
-        elif self._transport is not None:  # bytes that nobody asked for: this connection is not to be trusted
+        elif self.transport is not None:  # bytes that nobody asked for: this connection is not to be trusted
             self._upstream.stray += 1
             self._upstream.forget(self)
-            self._transport.abort()
+            self.transport.abort()

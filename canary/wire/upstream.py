@@ -63,7 +63,8 @@ class Upstream:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            transport = connection.transport
+            if transport is not None and not transport.is_closing():
                 call.on_connection(connection)
                 return
         self.connect(call)
