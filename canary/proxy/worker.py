@@ -53,7 +53,7 @@ class Worker:
         self._sockets = [socket.socket(fileno=fd) for fd in options.listen_fd]
         self._drained = asyncio.Event()
         self._tick_at = 0.0
-        self._counted = [0] * 5
+        self._counted = [0] * 6
 
     async def run(self) -> None:
         """Serves until drained."""
@@ -106,8 +106,15 @@ class Worker:
         """Carries the plain counters of this process into the page, as growth since the last time."""
         page, server = self._page, self._server
         page.gauge("connections", len(server.connections))
-        now = [server.accepted, server.bytes_in, *self._upstreams.connects(), self._journal.dropped]
-        names = ("accepted_connections", "received_bytes", "upstream_connects", "upstream_stray", "dropped_frames")
+        now = [server.accepted, server.bytes_in, server.bytes_out, *self._upstreams.connects(), self._journal.dropped]
+        names = (
+            "accepted_connections",
+            "received_bytes",
+            "sent_bytes",
+            "upstream_connects",
+            "upstream_stray",
+            "dropped_frames",
+        )
         for name, value, before in zip(names, now, self._counted, strict=True):
             if value > before:
                 page.counter(name, value - before)

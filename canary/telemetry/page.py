@@ -25,9 +25,7 @@ COUNTERS: Final = (
     "upstream_connects",
     "upstream_stray",
     "snapshot_failures",
-    "overlay_failures",
     "dropped_frames",
-    "own_failures",
 )
 REFUSALS: Final = (400, 404, 408, 413, 417, 431, 501, 503, 505)
 DROPS: Final = tuple(drop for drop in MirrorDrop if drop)

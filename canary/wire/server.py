@@ -146,6 +146,7 @@ class ClientConnection(asyncio.Protocol):
         """A part of the answer."""
         transport = self._transport
         if transport is not None and not transport.is_closing():
+            self._server.bytes_out += len(data)
             transport.write(data)
 
     def answer(self, data: bytes, *, keep: bool) -> None:
@@ -153,6 +154,7 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if keep and transport is not None and not self._rest and not self._paused and not transport.is_closing():
             self.story = self._head = None
+            self._server.bytes_out += len(data)
             transport.write(data)
             self._state = IDLE
             self._since = self._server.ticker.now

@@ -138,6 +138,7 @@ class Server:
         self.connections: set[Client] = set()
         self.accepted = 0
         self.bytes_in = 0
+        self.bytes_out = 0
         self.draining_since: float | None = None
         ticker.add(self._check)
 
