@@ -64,6 +64,8 @@ class Upstream:
         self._server.server_close()
 
 
+START_S = 120.0  # a cold start is two seconds; the machine may have other work
+
 CONFIG = """\
 listen: 127.0.0.1:{data}
 admin: {{listen: 127.0.0.1:{admin}}}
@@ -97,9 +99,9 @@ class Serving:
         self.data, self.admin, self.sidecar = free_ports(3)
         self.file = folder / "canary.yaml"
         self.write_config()
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.said = ""
-        self.log = folder / "log"
+        self.log, self.told = folder / "log", folder / "told"
 
     def write_config(self, *, stable: str = "v1", min_profile: int = 100, text: str = CONFIG) -> None:
         ports = {"data": self.data, "admin": self.admin, "sidecar": self.sidecar, "v1": self.v1.port, "v2": self.v2.port}
@@ -107,26 +109,23 @@ class Serving:
 
     def start(self) -> Self:
         command = [sys.executable, "-m", "canary.cli", self.role, "--config", str(self.file), "--workers", str(self.workers)]
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, env=self.env, cwd=self.folder
-            )
-        assert self.process.stdout is not None
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if line.startswith("  state "):
-                break
-        self.said = "".join(lines)
-        assert "canary serves" in self.said, self.log.read_text()
+        with self.log.open("a") as log, self.told.open("w") as told:
+            self.process = subprocess.Popen(command, stdout=told, stderr=log, env=self.env, cwd=self.folder)
+        wait_for(lambda: "\n  state " in self._heard() or self._ended(), START_S, what="the word that it serves")
+        self.said = self._heard()
+        assert not self._ended(), self.log.read_text()
         return self
+
+    def _heard(self) -> str:
+        return self.told.read_text()
+
+    def _ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
-        assert self.process.stdout is not None
         self.process.send_signal(number)
-        code = self.process.wait(timeout=60)
-        self.process.stdout.close()
+        code = self.process.wait(timeout=90)
         self.process = None
         return code
 
@@ -135,13 +134,15 @@ class Serving:
         self.v2.release.set()
         if self.process is not None and self.process.poll() is None:
             self.stop()
-        elif self.process is not None and self.process.stdout is not None:
-            self.process.stdout.close()
         self.v1.close()
         self.v2.close()
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -192,4 +193,3 @@ class Serving:
             return found if found.get("phase") == phase else None
 
         return dict(wait_for(look, 60, what=f"phase {phase}"))
-
