@@ -120,7 +120,7 @@ class World:
             self.state = _acked(self.state, at + timedelta(seconds=lag.follow_s))
             coming.append((now_s + 1 + lag.follow_s, self.state))
         result.phase, result.stage = self.state.phase, self.state.stage if self.state.stage is not None else -2
-        result.broke_s = self.broke_s
+        result.broke_s, result.because = self.broke_s, result.because or self.state.because
         return result
 
     def second(self, state: RolloutState, now_s: int) -> None:
