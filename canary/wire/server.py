@@ -89,10 +89,6 @@ class ClientConnection(asyncio.Protocol):
         elif state in (BODY, STREAM):
             self._on_body_bytes(data)
 
-    def eof_received(self) -> bool:
-        """A client that closes its side has left; after a refusal it only has read it."""
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self.lose()

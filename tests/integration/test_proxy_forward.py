@@ -13,7 +13,7 @@ from canary.store.frames import Live
 from canary.terms import Ending
 from tests.support.http_client import Client, ask
 from tests.support.upstreams import OK, Link, Upstream, answering, answering_once
-from tests.support.worker_process import WorkerProcess, a_route, a_snapshot, a_version, wait_for_frames
+from tests.support.worker_process import WorkerProcess, a_route, a_snapshot, a_version, frames_of
 
 Served = tuple[Upstream, WorkerProcess]
 
@@ -266,7 +266,7 @@ def test_a_version_rewrites_target_headers_and_model(tmp_path: Path) -> None:
 def test_a_live_frame_is_down_before_the_client_has_its_answer(served: Served) -> None:
     _, worker = served
     answer = ask(worker.port, "POST", "/v1/x?secret", body=b"hello", headers="cookie: c=1\r\nuser-agent: me\r\n")
-    frame = wait_for_frames(Live, worker.state_dir)[0]
+    frame = frames_of(Live, worker.state_dir)[0]  # at once: no waiting
     assert frame.exchange_id.hex() == answer.value("x-canary-id")
     assert (frame.method, frame.path, frame.side.status, frame.side.ending) == ("POST", "/v1/x", 200, Ending.WHOLE)
     assert (frame.side.request_bytes, frame.side.response_bytes, frame.side.body) == (5, 2, b"")
