@@ -68,3 +68,10 @@ def test_a_precision_that_no_level_has_is_refused(v_opt: float, alpha: float, on
 def test_a_bound_below_the_start_is_refused() -> None:
     with pytest.raises(ValueError, match="level"):
         one_sided_bound(1e-9, 1.0, alpha=1.0)
+
+
+@pytest.mark.parametrize("s", [-1e5, -1e9, -1e150])
+def test_far_below_the_null_the_value_keeps_its_digits(s: float) -> None:
+    """Mills' ratio: 2 Phi(-z) exp(z^2 / 2) tends to sqrt(2 / pi) / z."""
+    expected = -0.5 * math.log(101) + 0.5 * math.log(2 / math.pi) - math.log(-s / math.sqrt(101))
+    assert float(one_sided_log_e(s, 100.0, 1.0)) == pytest.approx(expected, abs=2e-8)

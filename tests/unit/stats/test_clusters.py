@@ -1,0 +1,188 @@
+"""Clusters: where a unit belongs, what is counted, and how strong the evidence of it is."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from canary.split.assign import bucket_of
+from canary.stats.clustered import (
+    LEAST_CLUSTERS,
+    TOO_FEW_EVENTS,
+    TOO_FEW_REQUESTS,
+    UNDERPOWERED,
+    ClusterTest,
+    Outcomes,
+    cluster_evidence,
+)
+from canary.stats.clusters import CLUSTERS, ClusterRow, Clusters, Layer, cluster_of, clusters_of, entries_of
+from canary.terms import Arm
+from tests.support.cluster_worlds import plain_log_e, plain_moments, some_clusters
+
+ONE = Layer(7, 0, 0)
+
+
+def a_test(**changes: Any) -> ClusterTest:
+    return ClusterTest(**{"effect": 0.05, **changes})
+
+
+def even(*, clusters: int = 60, n: int = 10, bad: tuple[int, int] = (2, 2), layer: Layer = ONE) -> Clusters:
+    """Both arms alike, but for how many of a cluster's requests failed in every second cluster."""
+    found = Clusters()
+    for arm, failed in zip((Arm.CANDIDATE, Arm.STABLE), bad, strict=True):
+        for cluster in range(clusters):
+            found.add(layer, arm, cluster, outcome=failed * (cluster % 2), requests=n)
+    return found
+
+
+def test_a_units_cluster_never_changes() -> None:
+    assert [cluster_of(bytes([index] * 8)) for index in range(6)] == [16, 54, 44, 126, 92, 90]
+
+
+def test_clusters_are_even_and_independent_of_buckets() -> None:
+    units = [index.to_bytes(8, "big") for index in range(12_800)]
+    found = np.bincount([cluster_of(unit) for unit in units], minlength=CLUSTERS)
+    assert len(found) == CLUSTERS
+    assert float(((found - 100.0) ** 2 / 100).sum()) < 195  # chi-squared, 127 degrees: p about 1e-4
+    # a tag of its own: the units of one cluster have buckets all over, even where the salt is the empty key
+    low = [bucket_of(b"", unit) < 5_000 for unit in units if cluster_of(unit) < 32]
+    assert 0.46 < sum(low) / len(low) < 0.54
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "test",
+    [
+        a_test(),
+        a_test(rho=1.1, delta=0.002, effect=0.1),
+        a_test(rho=1.5, delta=0.02, promote=True, stable_rate=0.1),
+        a_test(outcomes=Outcomes.MEAN, rho=1.02, effect=0.01),
+    ],
+    ids=str,
+)
+def test_evidence_is_what_the_formulas_say(test: ClusterTest, seed: int) -> None:
+    clusters = some_clusters(seed)
+    found = cluster_evidence(clusters, test)
+    difference, variance, freedom = plain_moments(clusters, test)
+    assert found.abstains == ""
+    assert (found.difference, found.variance, found.freedom) == pytest.approx((difference, variance, freedom), rel=1e-9)
+    assert found.log_e == pytest.approx(plain_log_e(difference, variance, test), rel=1e-6, abs=1e-9)
+
+
+def test_both_sides_speak_against_their_nulls() -> None:
+    worse, equal = some_clusters(4, worse=3.0), some_clusters(4)
+    rollback, promote = a_test(rho=1.1), a_test(rho=1.5, delta=0.05, promote=True, stable_rate=0.1)
+    assert cluster_evidence(worse, rollback).log_e > math.log(1000) > 0 > cluster_evidence(equal, rollback).log_e
+    assert cluster_evidence(worse, promote).log_e < 0 < math.log(20) < cluster_evidence(equal, promote).log_e
+
+
+def test_layers_are_compared_within() -> None:
+    """A daily wave that meets a ramp: the candidate has its requests when everything fails more often."""
+    quiet, busy = even(n=90, bad=(0, 0)), Clusters()
+    for cluster in range(60):
+        busy.add(Layer(8, 0, 6), Arm.CANDIDATE, cluster, outcome=cluster % 3 + 20, requests=90)
+        busy.add(Layer(8, 0, 6), Arm.STABLE, cluster, outcome=cluster % 3 + 2, requests=9)
+    layered, pooled = Clusters(), Clusters()
+    for part in (quiet, busy):
+        layered.add_all(part)
+        for _, cells in part.layers():
+            for index, arm in enumerate((Arm.CANDIDATE, Arm.STABLE)):
+                for cluster in range(CLUSTERS):
+                    n, y = cells[index, cluster].tolist()
+                    pooled.add(ONE, arm, cluster, outcome=y, requests=n)
+    assert cluster_evidence(layered, a_test()).log_e < math.log(2)
+    assert cluster_evidence(pooled, a_test()).log_e > math.log(1000)
+
+
+def test_one_heavy_user_is_one_user() -> None:
+    """A broken user of 2,000 requests: certain to who counts requests, nothing to who counts users."""
+    found = even(bad=(1, 1))
+    found.add(ONE, Arm.CANDIDATE, 3, outcome=1_900, requests=2_000)
+    said = cluster_evidence(found, a_test())
+    assert said.difference > 0.5
+    assert said.log_e < math.log(20)
+
+
+@pytest.mark.parametrize("clusters", [0, 1, 2, LEAST_CLUSTERS - 1])
+def test_few_clusters_are_underpowered(clusters: int) -> None:
+    said = cluster_evidence(even(clusters=clusters, bad=(9, 0)), a_test())
+    assert (said.abstains, said.log_e) == (UNDERPOWERED, 0.0)
+    assert cluster_evidence(even(clusters=LEAST_CLUSTERS, bad=(9, 0)), a_test()).log_e > 0
+
+
+def test_without_any_failure_there_is_no_variance() -> None:
+    assert cluster_evidence(even(bad=(0, 0)), a_test()).abstains == TOO_FEW_EVENTS
+    assert cluster_evidence(even(bad=(0, 0), clusters=2), a_test()).variance == 0.0
+
+
+def test_a_layer_without_both_arms_is_left_out() -> None:
+    found, alone = even(bad=(3, 2)), even(bad=(3, 2))
+    for cluster in range(9):
+        found.add(Layer(9, 0, 1), Arm.STABLE, cluster, outcome=9, requests=9)
+    found.add(Layer(9, 0, 1), Arm.CANDIDATE, 5, outcome=0, requests=50)  # one cluster has no spread to read
+    assert cluster_evidence(found, a_test()) == cluster_evidence(alone, a_test())
+
+
+def test_promotion_waits_for_expected_events() -> None:
+    waits = a_test(promote=True, rho=1.5, delta=0.001, stable_rate=0.0001, effect=0.0001)  # 30 of 26,087
+    few, enough = even(bad=(0, 0), n=434), even(bad=(0, 0), n=435)  # of 60 clusters each
+    assert cluster_evidence(few, waits).abstains == TOO_FEW_EVENTS
+    said = cluster_evidence(enough, waits)
+    assert said.abstains == ""
+    assert said.log_e > math.log(20)  # a service without any failure promotes
+
+
+def test_a_lucky_candidate_is_not_certain() -> None:
+    """No failure of its own and a stable arm that is well known: the variance is at least that of the margin."""
+    found = Clusters()
+    for cluster in range(CLUSTERS):
+        found.add(ONE, Arm.CANDIDATE, cluster, outcome=0, requests=130)
+        found.add(ONE, Arm.STABLE, cluster, outcome=cluster % 2, requests=10_000)
+    said = cluster_evidence(found, a_test(promote=True, rho=1.0, delta=0.002, effect=0.002, stable_rate=0.00005))
+    assert said.variance > 0.00205 / (128 * 130)
+    assert said.log_e < 0.6 * 34  # 33 failures were expected of it
+
+
+def test_promotion_of_means_waits_for_requests_and_users() -> None:
+    cost = a_test(promote=True, outcomes=Outcomes.MEAN, rho=1.1)
+    assert cluster_evidence(even(n=33, bad=(3, 3)), cost).abstains == TOO_FEW_REQUESTS
+    found = even(n=34, bad=(3, 3))
+    assert cluster_evidence(found, cost).abstains == ""
+    found.add(ONE, Arm.CANDIDATE, 1, outcome=100, requests=3_000)
+    said = cluster_evidence(found, cost)
+    assert said.effective_candidate < 16
+    assert said.abstains == UNDERPOWERED
+    assert cluster_evidence(found, a_test(outcomes=Outcomes.MEAN, rho=1.1)).abstains == ""  # rolling back does not wait
+
+
+def test_rows_replace_their_older_revisions() -> None:
+    early, late = even(n=5), even(n=10)
+    rows = [
+        ClusterRow(
+            metric="cost",
+            segment=7,
+            stratum=0,
+            block=0,
+            journal=journal,
+            revision=revision,
+            entries=entries_of(clusters.layers()[0][1]),
+        )
+        for journal, revision, clusters in [("a", 2, late), ("a", 1, early), ("b", 4, early), ("b", 4, early)]
+    ]
+    expected = Clusters()
+    expected.add_all(early)
+    expected.add_all(late)
+    assert clusters_of(rows) == {"cost": expected}
+    assert clusters_of(rows) != {"cost": late}
+
+
+@pytest.mark.parametrize(("cluster", "outcome", "requests"), [(128, 0, 1), (-1, 0, 1), (0, -1, 1), (0, 1, -1)])
+def test_counts_that_cannot_be_are_refused(cluster: int, outcome: int, requests: int) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Clusters().add(ONE, Arm.STABLE, cluster, outcome=outcome, requests=requests)
+
+
+def test_an_effect_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="effect"):
+        cluster_evidence(Clusters(), a_test(effect=0.0))
