@@ -1,0 +1,289 @@
+"""Bets on means: cost, quality loss and the like, counted on a grid, by stratum, in the canary and over pairs.
+
+With the coin P(candidate | past) = w the score is
+
+    h = (1 - w) * (y - c) for the candidate, h = -w * (m(y) - c) for stable, with m(y) = rho * y + delta
+
+and for a pair h = yC - m(yS). The factors 1 + bet * h (rollback) and 1 - bet * h (promote) have mean at most 1 under their
+nulls, whatever stable does. c is the profile's mean of the stratum: it cancels, and moves power alone.
+
+On the promote side m(y) is min(rho * y, cap) + delta, so that cutting values at the cap cannot help the candidate, and
+where the cap is no bound of the values themselves it is at most the cap as a whole.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from canary.stats.bets import CLIP, LADDER, largest_bet, mixed
+from canary.stats.grid import Grid, Known, Reading, Refused, Unknown, bin_of, rounding_number
+from canary.stats.kelly import kelly
+from canary.stats.tables import Vector
+from canary.terms import BUCKETS, Frozen
+
+Counts = npt.NDArray[np.int64]
+
+POOLED_SHARE: Final = 0.5
+"""Of the rollback side's e-value; the other half is spread over the strata, to see damage in one class."""
+
+
+class Effect(Frozen, frozen=True, kw_only=True):
+    """One alternative: the candidate's values are stable's times `times`, and a share `worst` of them becomes the cap."""
+
+    times: float = 1.0
+    worst: float = 0.0
+
+
+COST_EFFECTS: Final = tuple(Effect(times=times) for times in (1.05, 1.10, 1.25, 1.6, 3.0))
+QUALITY_EFFECTS: Final = tuple(Effect(worst=share) for share in (0.01, 0.02, 0.05, 0.15, 0.5))
+
+
+class Margin(Frozen, frozen=True, kw_only=True, cache_hash=True):
+    """One side of a metric. Null: mean <= rho * stable's + delta (rollback), >= (promote). No effects: bets without profile."""
+
+    name: str  # unique, "cost.rollback": pairs are rounded under it
+    rho: float = 1.0
+    delta: float = 0.0
+    promote: bool = False
+    pairs: bool = False
+    effects: tuple[Effect, ...] = ()
+
+
+class MeanMetric(Frozen, frozen=True, kw_only=True, cache_hash=True):
+    """What is counted and what stable's traffic was like, frozen for the rollout's life."""
+
+    name: str
+    grid: Grid
+    profile: tuple[tuple[float, ...], ...]  # expected counts of the grid's points, a row for each stratum
+    bounded: bool = False  # no value can exceed the cap, so that none is ever cut
+
+    def shares(self) -> Vector:
+        """Each stratum's share of the profile."""
+        rows = np.array(self.profile)
+        total = float(rows.sum())
+        return rows.sum(axis=1) / total if total else np.zeros(len(rows))
+
+    def spread(self) -> Vector:
+        """Distribution over the points within each stratum, [strata, points]; that of all where a stratum was not seen."""
+        rows = np.array(self.profile)
+        totals = rows.sum(axis=1, keepdims=True)
+        pooled = rows.sum(axis=0)
+        if not pooled.sum():
+            return np.zeros_like(rows)
+        return np.where(totals > 0, rows / np.where(totals > 0, totals, 1), pooled / pooled.sum())
+
+    def centers(self) -> Vector:
+        """c of each stratum."""
+        return np.asarray((self.spread() * np.array(self.grid.points)).sum(axis=1))
+
+    def mean(self) -> float:
+        """The profile's mean."""
+        return float((self.shares() * self.centers()).sum())
+
+
+class MeanCounts(Frozen, frozen=True, kw_only=True):
+    """One segment's settled counts: [strata, candidate's bins then stable's] in the canary, [strata, bins] over pairs."""
+
+    segment: int
+    weight_bp: int
+    counts: tuple[tuple[int, ...], ...]
+
+
+def promote_effects(metric: MeanMetric, *, rho: float, delta: float) -> tuple[Effect, ...]:
+    """No effect, half the margin, and an improvement of 10 %. A bounded metric worsens by worst values, others by a factor."""
+    mean = metric.mean()
+    half_way = ((rho - 1) * mean + delta) / 2
+    if metric.bounded:
+        middle = Effect(worst=min(1.0, half_way / (metric.grid.cap - mean)) if mean < metric.grid.cap else 0.0)
+    else:
+        middle = Effect(times=1 + half_way / mean if mean else 1.0)
+    return (Effect(), middle, Effect(times=0.9))
+
+
+def tolerated(metric: MeanMetric, margin: Margin, y: Vector, *, linear: bool = False) -> Vector:
+    """m(y): what the candidate's mean may be where stable's value is y; `linear` leaves out the cut of the promote side."""
+    if linear or not margin.promote:
+        return margin.rho * y + margin.delta
+    cut: Vector = np.minimum(margin.rho * y, metric.grid.cap) + margin.delta
+    return cut if metric.bounded else np.minimum(cut, metric.grid.cap)
+
+
+@lru_cache(maxsize=64)
+def pair_grid(metric: MeanMetric, margin: Margin) -> Grid:
+    """The metric's grid stretched over both signs of yC - m(yS)."""
+    points = np.array(metric.grid.points)
+    cap = metric.grid.cap
+    edges = tolerated(metric, margin, np.array([0.0, cap]))
+    low, high = float(edges[1]), cap - float(edges[0])
+    if low <= 0 or high <= 0:
+        raise ValueError(f"{margin.name}: the margin leaves nothing to find out on 0..{cap:g}")
+    return Grid(points=tuple(float(point) for point in [*(-points[:0:-1] / cap * low), 0.0, *(points[1:] / cap * high)]))
+
+
+def canary_bin(metric: MeanMetric, reading: Reading, exchange_id: bytes) -> int:
+    """The bin of one answer in its arm's half."""
+    return bin_of(metric.grid, reading, rounding_number(exchange_id, metric.name))
+
+
+def pair_bin(metric: MeanMetric, margin: Margin, candidate: Reading, stable: Reading, *, exchange_id: bytes) -> int:
+    """The bin of one pair under one margin: both values are cut to the cap, then the difference is rounded."""
+    grid = pair_grid(metric, margin)
+    match candidate, stable:
+        case (Refused(), _) | (_, Refused()):
+            return grid.refused
+        case Known(value=mine), Known(value=theirs):
+            cap = metric.grid.cap
+            least = float(tolerated(metric, margin, np.array(min(theirs, cap))))
+            difference = min(max(min(mine, cap) - least, grid.points[0]), grid.cap)
+            return bin_of(grid, Known(value=difference), rounding_number(exchange_id, margin.name))
+        case _:
+            return bin_of(grid, Unknown(), 0)
+
+
+def scores(metric: MeanMetric, margin: Margin, weight: float, *, linear: bool = False) -> Vector:
+    """What each bin stakes on, [strata, bins]; an unknown value is whatever hurts the claim most, a refused one nothing.
+
+    A factor grows with the candidate's value and falls with stable's (promote: the reverse), so with the true values it
+    would be at least as high: the e-value of known values is a bound of ours at every look.
+    """
+    sign = -1.0 if margin.promote else 1.0
+    if margin.pairs:
+        grid = pair_grid(metric, margin)
+        low, high = grid.points[0], grid.cap
+        row = sign * np.array([*grid.points, high, high if margin.promote else low, 0.0])
+        return np.tile(row, (len(metric.profile), 1))
+    cap, points = metric.grid.cap, metric.grid.points
+    mine = np.array([*points, cap, cap if margin.promote else 0.0])
+    theirs = np.array([*points, cap, 0.0 if margin.promote else cap])
+    centers = metric.centers()[:, None]
+    nothing = np.zeros_like(centers)
+    candidate = (1 - weight) * (mine - centers)
+    stable = -weight * (tolerated(metric, margin, theirs, linear=linear) - centers)
+    return sign * np.concatenate([candidate, nothing, stable, nothing], axis=1)
+
+
+def trial(metric: MeanMetric, margin: Margin, effects: Sequence[Effect], weight: float) -> tuple[Vector, Vector]:
+    """Scores and chances of one request under each effect, [effects, strata, outcomes]; chances add up to 1."""
+    sign = -1.0 if margin.promote else 1.0
+    cap, points, centers = metric.grid.cap, np.array(metric.grid.points), metric.centers()[:, None]
+    share, seen = metric.shares()[:, None], metric.spread()
+    unmoved = -weight * (tolerated(metric, margin, points) - centers)
+    stable_chance = (1 - weight) * share * seen
+    found, chances = [], []
+    for effect in effects:
+        moved = (1 - weight) * (np.minimum(effect.times * points, cap) - centers)
+        found.append(np.concatenate([moved, (1 - weight) * (cap - centers), unmoved], axis=1))
+        candidate_chance = weight * share * seen * (1 - effect.worst)
+        chances.append(np.concatenate([candidate_chance, weight * share * effect.worst, stable_chance], axis=1))
+    return sign * np.stack(found), np.stack(chances)
+
+
+def strata_mixed(metric: MeanMetric, margin: Margin) -> bool:
+    """Mixtures over strata exist on the rollback side only: averaged, one good class would promote a bad one."""
+    return not margin.promote and len(metric.profile) > 1
+
+
+def bets(metric: MeanMetric, margin: Margin, weight: float) -> Vector:
+    """One bet for each pool and alternative, [pools, alternatives]; pool 0 is all strata, the others are one each."""
+    score = scores(metric, margin, weight)
+    pools = [slice(None)] + [slice(s, s + 1) for s in range(len(score)) if strata_mixed(metric, margin)]
+    rows = []
+    for pool in pools:
+        largest = CLIP * largest_bet(score[pool])
+        if _is_ladder(metric, margin):
+            rows.append(largest * 0.5 ** np.arange(LADDER, dtype=np.float64))
+            continue
+        own, chance = (part[:, pool].reshape(len(margin.effects), -1) for part in _tuning(metric, margin, weight))
+        rows.append(kelly(own, chance, largest))
+    return np.stack(rows)
+
+
+def _is_ladder(metric: MeanMetric, margin: Margin) -> bool:
+    """Whether the bets need no profile."""
+    return margin.pairs or not margin.effects or not any(map(any, metric.profile))
+
+
+def _tuning(metric: MeanMetric, margin: Margin, weight: float) -> tuple[Vector, Vector]:
+    """`trial`, with chances for strata that the profile has not seen: alone in their pool, only the shape matters."""
+    own, chance = trial(metric, margin, margin.effects, weight)
+    if (metric.shares() > 0).all():
+        return own, chance
+    filled = tuple(row if sum(row) else tuple(1e-9 * point for point in _sum(metric.profile)) for row in metric.profile)
+    return own, trial(_with_profile(metric, filled), margin, margin.effects, weight)[1]
+
+
+def _sum(rows: tuple[tuple[float, ...], ...]) -> list[float]:
+    return [math.fsum(column) for column in zip(*rows, strict=True)]
+
+
+def _with_profile(metric: MeanMetric, profile: tuple[tuple[float, ...], ...]) -> MeanMetric:
+    return MeanMetric(name=metric.name, grid=metric.grid, profile=profile, bounded=metric.bounded)
+
+
+@lru_cache(maxsize=512)
+def log_factors(metric: MeanMetric, margin: Margin, weight_bp: int) -> Vector:
+    """Log factor of each bin for each bet, [pools, alternatives, strata, bins]; 0 where there is no coin to bet on."""
+    if not margin.pairs and not 0 < weight_bp < BUCKETS:
+        return np.zeros_like(log_factors(metric, margin, BUCKETS // 2))
+    weight = weight_bp / BUCKETS
+    sizes, score = bets(metric, margin, weight), scores(metric, margin, weight)
+    staked = np.stack([score] * len(sizes))  # [pools, strata, bins]
+    for pool in range(1, len(sizes)):
+        staked[pool, np.arange(len(score)) != pool - 1] = 0.0
+    factors = np.log1p(sizes[:, :, None, None] * staked[:, None])
+    factors.flags.writeable = False
+    return factors
+
+
+def components(metric: MeanMetric, margin: Margin, found: MeanCounts) -> Vector:
+    """Log e of each pool and alternative over one segment, [pools * alternatives]: these add over segments and blocks."""
+    factors = log_factors(metric, margin, found.weight_bp)
+    counts = np.array(found.counts, dtype=np.float64)
+    if counts.shape != factors.shape[2:]:
+        raise ValueError(f"{margin.name}: counts of {factors.shape[2:]} strata and bins expected, found {counts.shape}")
+    weighed = (factors * counts).reshape(len(factors) * factors.shape[1], -1)
+    return np.asarray(weighed.sum(axis=1))
+
+
+def combined(metric: MeanMetric, margin: Margin, parts: Vector) -> Vector:
+    """Log e-value from added components, [..., pools * alternatives] -> [...]."""
+    pools = 1 + len(metric.profile) if strata_mixed(metric, margin) else 1
+    each = parts.reshape(*parts.shape[:-1], pools, -1)
+    log_e = mixed(np.full(each.shape[-1], -math.log(each.shape[-1])), each)
+    if pools == 1:
+        return np.asarray(log_e[..., 0])
+    prior = np.full(pools, math.log((1 - POOLED_SHARE) / (pools - 1)))
+    prior[0] = math.log(POOLED_SHARE)
+    return mixed(prior, log_e)
+
+
+def log_e(metric: MeanMetric, margin: Margin, found: Sequence[MeanCounts]) -> float:
+    """Log e-value of all segments' counts; by segment id, as sums of logs are the same in the same order only."""
+    pools = 1 + len(metric.profile) if strata_mixed(metric, margin) else 1
+    size = LADDER if _is_ladder(metric, margin) else len(margin.effects)
+    total = np.zeros(pools * size)
+    for one in sorted(found, key=lambda segment: segment.segment):
+        total += components(metric, margin, one)
+    return float(combined(metric, margin, total))
+
+
+def refused(metric: MeanMetric, margin: Margin, found: Sequence[MeanCounts]) -> int:
+    """Readings that were no value; above 0 the metric abstains."""
+    grid = pair_grid(metric, margin) if margin.pairs else metric.grid
+    return sum(sum(row[grid.refused :: grid.width]) for one in found for row in one.counts)
+
+
+def over_cap(metric: MeanMetric, one: MeanCounts) -> tuple[int, int, int, int]:
+    """Candidate over the cap and not, stable over it and not: the counts of a rare metric that guards the cut.
+
+    What is not known counts as it hurts a claim against the candidate; what was refused does not count.
+    """
+    grid = metric.grid
+    bins = np.array(one.counts, dtype=np.int64).sum(axis=0)
+    mine, theirs = bins[: grid.width], bins[grid.width :]
+    over, within = int(mine[grid.over]), int(mine[: grid.over].sum() + mine[grid.unknown])
+    return over, within, int(theirs[grid.over] + theirs[grid.unknown]), int(theirs[: grid.over].sum())
