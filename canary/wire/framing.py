@@ -8,6 +8,8 @@ _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80
 _SIZE_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})(?:[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)*+"
 )
+_PLAIN_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,5}")
+_USUAL_BYTES: Final = 65_536
 _TRAILER_LINE: Final = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+")
 _MAX_LINE: Final = 4_096
 _MAX_OVERHEAD: Final = 16_384  # of extensions and trailers in one body: more is an attack on our time
@@ -37,6 +39,13 @@ class ChunkReader:
     def feed(self, data: bytes) -> tuple[bytes, int]:
         """The payload in `data`, and how many of its bytes belong to this body. Raises BadFraming."""
         at, size = 0, len(data)
+        if self._state == _SIZE and not self._line and size < _USUAL_BYTES:  # the usual event: one chunk, whole, in one piece
+            end = data.find(b"\r\n")
+            match = _PLAIN_SIZE.fullmatch(data, 0, end) if end > 0 else None
+            if match is not None:
+                start, length = end + 2, int(match[0], 16)
+                if length and start + length + 2 == size and data.endswith(b"\r\n"):
+                    return data[start:-2], size
         payload: list[bytes] = []
         while at < size and self._state != _DONE:
             if self._state == _DATA:
