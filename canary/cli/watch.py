@@ -64,8 +64,8 @@ class _Lines:
         self._said: Any = None
 
     def __call__(self, found: dict[str, Any]) -> None:
-        """Prints what is new; the evidence's numbers alone are no change."""
-        news = (found["revision"], shown.stands(found), found.get("waiting"), found.get("because"))
+        """Prints what is new; the evidence's numbers or an acknowledgement alone are no change."""
+        news = (shown.stands(found), found.get("waiting"), found.get("because"))
         if news == self._said:
             return
         self._said = news
