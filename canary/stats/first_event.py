@@ -1,0 +1,144 @@
+"""Rare adverse events of sticky units: the arm of each user's first event is a coin, the arm of the next is known.
+
+Under equal hazards the first event of a user comes from the candidate with the probability w of the segment in which it
+happened, however users differ. So the closed form of rare events is exact over distinct users. For the rollback side alone:
+where an arm is worse its users are used up sooner, which weakens the claim "worse" and would feed the claim "not worse".
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from scipy.special import betaincinv
+
+from canary.stats.bets import rare_log_e
+from canary.terms import BUCKETS, Arm, Frozen
+
+MOST_USERS: Final = 50_000
+"""Rows kept, those with the smallest starts: decisions are made far below."""
+
+RATIOS: Final = (1.2, 1.4, 1.8, 2.5, 4.0, 8.0, 20.0, 100.0)
+"""Alternatives: times the null's ratio of hazards."""
+
+HANDOVER_SHARE: Final = 0.10
+"""Past this share of users with an event the pools are being used up, and clusters say more."""
+
+LOWER_TAIL: Final = 0.05
+
+NO_STABLE_EVENT: Final = "no_stable_event"
+"""The profile has seen no event, so its lower limit is 0 and a tolerance in absolute points has no ratio."""
+
+
+class FirstEvent(NamedTuple):
+    """A user's first event of a rollout and metric; ordered by start."""
+
+    start_at_us: int
+    segment: int
+    arm: Arm
+
+
+class FirstEvents:
+    """Each user's first event by the 8 bytes of its hash; the same whatever the order, the grouping and repetitions."""
+
+    __slots__ = ("_events", "_most")
+
+    def __init__(self, *, most: int = MOST_USERS) -> None:
+        self._events: dict[bytes, FirstEvent] = {}
+        self._most = most
+
+    def add(self, unit_hash: bytes, event: FirstEvent) -> None:
+        """Takes one event in. Only settled ones, of scored segments: failed or open at the timeout's age."""
+        if not unit_hash:
+            raise ValueError("a unit's hash expected: requests without a unit have no first event")
+        at_hand = self._events.get(unit_hash)
+        if at_hand is None or event < at_hand:
+            self._events[unit_hash] = event
+        if len(self._events) >= 2 * self._most:
+            self._trim()
+
+    def add_all(self, other: "FirstEvents") -> None:
+        """Takes in what another one keeps."""
+        for unit_hash, event in other.rows():
+            self.add(unit_hash, event)
+
+    def rows(self) -> list[tuple[bytes, FirstEvent]]:
+        """What is kept: the users with the smallest (start, hash), in that order."""
+        found = sorted(self._events.items(), key=lambda item: (item[1].start_at_us, item[0]))
+        return found[: self._most]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether later users were, or may have been, left out."""
+        return len(self._events) >= self._most
+
+    def counts(self) -> dict[int, tuple[int, int]]:
+        """Distinct users of each segment by arm: candidate, stable."""
+        found: dict[int, list[int]] = {}
+        for _, event in self.rows():
+            found.setdefault(event.segment, [0, 0])[0 if event.arm == Arm.CANDIDATE else 1] += 1
+        return {segment: (candidate, stable) for segment, (candidate, stable) in sorted(found.items())}
+
+    def __eq__(self, other: object) -> bool:
+        return self.rows() == other.rows() if isinstance(other, FirstEvents) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def _trim(self) -> None:
+        """A user that is left out now stays out: as many others came before it, and only earlier events can come."""
+        self._events = dict(self.rows())
+
+
+def first_events_of(parts: Iterable[FirstEvents], *, most: int = MOST_USERS) -> FirstEvents:
+    """All of them as one."""
+    found = FirstEvents(most=most)
+    for part in parts:
+        found.add_all(part)
+    return found
+
+
+def lower_rate(events: int, n: int) -> float:
+    """The lower 5 % limit (Clopper and Pearson) of a rate of which the profile saw `events` in `n`; 0 where it saw none."""
+    if not 0 <= events <= n:
+        raise ValueError(f"0 <= events <= n expected, found {events} of {n}")
+    return float(betaincinv(events, n - events + 1, LOWER_TAIL)) if events else 0.0
+
+
+class FirstEventEvidence(Frozen, frozen=True, kw_only=True):
+    """What first events say at one look, for a rollback."""
+
+    log_e: float = 0.0  # 0 where it abstains
+    abstains: str = ""
+    users_candidate: int = 0  # distinct, with an event
+    users_stable: int = 0
+    handover: bool = False  # more than a tenth of all users had an event: clusters say more
+
+
+def first_event_evidence(
+    events: FirstEvents,
+    weights_bp: Mapping[int, int],
+    *,
+    rho: float,
+    delta: float,
+    lowest_stable_rate: float,
+    users: int,
+) -> FirstEventEvidence:
+    """The evidence against mu_C <= rho * mu_S + delta.
+
+    `weights_bp` are those of all scored segments; events of others are not read. `lowest_stable_rate` is `lower_rate` of
+    the profile: delta becomes a ratio by it, rho' = rho + delta / p0. An equal candidate is safe whatever p0 is.
+    `users` is how many users there were so far, with an event or not; 0 where nobody knows.
+    """
+    known = [(segment, found) for segment, found in events.counts().items() if 0 < weights_bp.get(segment, 0) < BUCKETS]
+    candidate = sum(found[0] for _, found in known)
+    stable = sum(found[1] for _, found in known)
+    abstains = NO_STABLE_EVENT if delta > 0 and lowest_stable_rate <= 0 else ""
+    log_e = 0.0
+    if not abstains:
+        ratio = rho + (delta / lowest_stable_rate if delta > 0 else 0.0)
+        log_e = rare_log_e(tuple((weights_bp[segment] / BUCKETS, *found) for segment, found in known), rho=ratio, ratios=RATIOS)
+    return FirstEventEvidence(
+        log_e=log_e,
+        abstains=abstains,
+        users_candidate=candidate,
+        users_stable=stable,
+        handover=events.is_full or (users > 0 and candidate + stable > HANDOVER_SHARE * users),
+    )
