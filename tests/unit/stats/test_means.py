@@ -103,6 +103,14 @@ def test_cutting_at_the_cap_never_helps_the_candidate(rho: float, delta: float) 
     assert max(uncut) > 4.0
 
 
+def test_a_bounded_value_is_cut_before_the_margins_delta() -> None:
+    margin = small_margin(promote=True, rho=1.5, delta=0.3)
+    values = np.array([0.0, 2.0, 4.0])
+    assert tolerated(small_metric(bounded=True), margin, values).tolist() == [0.3, 3.3, 4.3]
+    assert tolerated(small_metric(), margin, values).tolist() == [0.3, 3.3, 4.0]
+    assert tolerated(small_metric(), small_margin(rho=1.5, delta=0.3), values).tolist() == [0.3, 3.3, 6.3]
+
+
 def test_mean_over_every_pair_and_rounding_is_one_on_the_edge_of_the_null() -> None:
     metric = small_metric(bounded=True)
     for promote in (False, True):
