@@ -1,0 +1,57 @@
+"""Guards whose evidence is a handful of counts: too few completions, an absolute limit, preferred answers.
+
+Each returns the natural log of an e-value: a test supermartingale at 1 or less on average under its null, at every look.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+
+from canary.stats.bets import CLIP, LADDER, mixed, rare_log_e
+from canary.stats.tables import Vector
+
+THROUGHPUT_RATIOS: Final = (0.5, 0.8, 0.9, 0.95)
+"""Alternatives: the candidate's completions beside its share of them."""
+
+
+def throughput_log_e(counts: tuple[tuple[float, int, int], ...]) -> float:
+    """Against "the candidate completes at least as many of its requests as stable does".
+
+    `counts` holds (weight, candidate completions, stable completions) of each segment's settled starts; a completion is an
+    answer that ended well by the timeout's age. Units must be requests.
+    """
+    return rare_log_e(counts, rho=1.0, ratios=THROUGHPUT_RATIOS)
+
+
+def limit_log_e(limit: float, *, n: int, bad: int) -> float:
+    """Against "at most `limit` of the candidate's requests are bad", by the candidate alone: h = y - limit.
+
+    It knows no stable arm, so an outage that both share speaks against the candidate too: it alerts, and rolls nothing back.
+    """
+    if not 0 < limit < 1:
+        raise ValueError(f"a limit between 0 and 1 expected, found {limit}")
+    if not 0 <= bad <= n:
+        raise ValueError(f"0 <= bad <= n expected, found {bad} of {n}")
+    return _ladder_log_e(np.array([1 - limit, -limit]), np.array([bad, n - bad]))
+
+
+def preference_log_e(margin: float, *, losses: int, ties: int, wins: int, promote: bool = False) -> float:
+    """Against "the candidate's net loss over pairs is at most the margin" (promote: at least): h = preference - margin.
+
+    A loss is 1, a tie 0, a win -1. Where users are sticky or ask again, only a user's first decided pair may be counted,
+    in whichever direction it went.
+    """
+    if not 0 <= margin < 1:
+        raise ValueError(f"a margin of net loss from 0 to below 1 expected, found {margin}")
+    if min(losses, ties, wins) < 0:
+        raise ValueError(f"counts from 0 on expected, found {losses} losses, {ties} ties, {wins} wins")
+    h = np.array([1 - margin, -margin, -1 - margin])
+    return _ladder_log_e(-h if promote else h, np.array([losses, ties, wins]))
+
+
+def _ladder_log_e(score: Vector, counts: Vector) -> float:
+    """The mixture of the ten bets that need no profile: each half the one before, the first just below the largest."""
+    largest = CLIP / float(-score.min())
+    sizes = largest * 0.5 ** np.arange(LADDER, dtype=np.float64)
+    return float(mixed(np.full(LADDER, -math.log(LADDER)), np.log1p(sizes[:, None] * score) @ counts))
