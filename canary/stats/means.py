@@ -187,6 +187,7 @@ def strata_mixed(metric: MeanMetric, margin: Margin) -> bool:
     return not margin.promote and len(metric.profile) > 1
 
 
+@lru_cache(maxsize=512)
 def bets(metric: MeanMetric, margin: Margin, weight: float) -> Vector:
     """One bet for each pool and alternative, [pools, alternatives]; pool 0 is all strata, the others are one each."""
     score = scores(metric, margin, weight)
@@ -199,7 +200,9 @@ def bets(metric: MeanMetric, margin: Margin, weight: float) -> Vector:
             continue
         own, chance = (part[:, pool].reshape(len(margin.effects), -1) for part in _tuning(metric, margin, weight))
         rows.append(kelly(own, chance, largest))
-    return np.stack(rows)
+    sizes = np.stack(rows)
+    sizes.flags.writeable = False
+    return sizes
 
 
 def _is_ladder(metric: MeanMetric, margin: Margin) -> bool:

@@ -269,6 +269,7 @@ def test_a_pair_is_cut_rounded_and_placed_on_its_margins_own_grid() -> None:
         (9.0, 0.0): len(grid.points) - 1,  # 4 - .5
         (0.0, 9.0): 0,
         (0.5, 0.0): 3,  # exactly the margin
+        (9.0, 2.625): 4,  # 4 - 2.625 - .5, the first point above 0: values are cut, not their difference
     }
     for (mine, theirs), place in known.items():
         assert pair_bin(metric, margin, Known(value=mine), Known(value=theirs), exchange_id=b"x") == place
