@@ -182,6 +182,17 @@ def test_a_ramp_does_not_move_the_estimate() -> None:
     assert interval.lower < 0
 
 
+def test_segments_speak_for_the_estimate_as_much_as_they_can_compare() -> None:
+    """By nC nS / (nC + nS): 475 for the first segment's point of difference, 2,500 for the second's two."""
+    found = [
+        RateCounts(weight_bp=500, counts=(10, 490, 95, 9_405)),
+        RateCounts(weight_bp=5_000, counts=(600, 4_400, 500, 4_500)),
+    ]
+    interval = rate_difference((ROLLBACK, found), (PROMOTE, found), alpha=0.05)
+    assert interval is not None
+    assert interval.estimate == pytest.approx((475 * 0.01 + 2_500 * 0.02) / 2_975)
+
+
 def test_pairs_have_intervals_too() -> None:
     rollback, promote = a_side(pairs=True), a_side(pairs=True, promote=True, rho=1.5, delta=0.05)
     found = [RateCounts(weight_bp=0, counts=(10, 60, 20, 910))]
@@ -196,7 +207,7 @@ def test_means_cut_to_the_cap_are_compared_class_by_class() -> None:
     """Equal values in each class and other shares of the classes in each segment: no difference."""
     metric = small_metric()
     first, second = no_counts(metric), no_counts(metric)
-    first[0, [1, 8]], first[1, [3, 10]] = (10, 190), (10, 190)
+    first[0, [1, 8]], first[1, [3, 10]] = (10, 90), (10, 290)
     second[0, [1, 8]], second[1, [3, 10]] = (100, 100), (700, 700)
     found = [mean_counts(first, weight_bp=500, segment=1), mean_counts(second, weight_bp=5_000, segment=2)]
     sides = Margin(name="r", effects=rollback_margin(metric).effects), promote_margin(metric)
