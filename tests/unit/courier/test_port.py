@@ -117,7 +117,7 @@ async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
     failed = a_live(side=a_side(status=503))
     tally.live(failed, observe(failed.side))
     with _worker(tmp_path) as page:
-        page.counter("own_failures", 3)
+        page.counter("snapshot_failures", 3)
         page.route("chat").exchange(0, 200, 5_000)
         async with _served(tmp_path, tally=tally) as client:
             status, text = await client.get("/metrics")
@@ -127,7 +127,7 @@ async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
     assert 'canary_requests_total{route="chat",arm="stable",code_class="5xx"} 1' in lines
     assert 'canary_request_duration_seconds_bucket{route="chat",arm="stable",le="0.016384"} 0' in lines
     assert 'canary_request_duration_seconds_bucket{route="chat",arm="stable",le="0.032768"} 1' in lines
-    assert "canary_own_failures_total 3" in lines
+    assert "canary_snapshot_failures_total 3" in lines
     families = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(families) == len(set(families))
     assert "canary_spool_bytes" in families
