@@ -6,13 +6,17 @@ Run as a program for the full numbers: `python -m tests.simulation.stats_worlds 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
+from canary.rollout.decide import decide
 from canary.stats.counts import CounterRow, Ledger
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.stats.scoring import Scoring, freeze
 from canary.stats.weigh import SegmentWeight, weigh
+from canary.terms import Action, Phase
+from tests.support.rollouts import a_state, at
 from tests.support.scorings import a_horizon, a_segment, a_spec
 from tests.support.streams import (
     EPOCH_US,
@@ -27,6 +31,8 @@ from tests.support.streams import (
 
 SECOND_US = 1_000_000
 PROFILE = 2_000
+CANARY: Final = a_state(Phase.CANARYING)
+"""Any state with live traffic: what the evidence is of, the segments say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +67,10 @@ def looks(
 
 
 def rollback(story: Iterator[tuple[float, Evidence]]) -> Stopped | None:
-    """The first breach."""
+    """The first look at which the rollout is decided to be rolled back."""
     for after_s, evidence in story:
-        breached = [metric for metric in evidence.metrics if metric.breached]
-        if breached:
+        if decide(CANARY, evidence, at(after_s), profile_n=PROFILE).action is Action.ROLL_BACK:
+            breached = [metric for metric in evidence.metrics if metric.breached]
             scored = max(metric.n_candidate + metric.n_stable + metric.pairs for metric in breached)
             return Stopped(metric=breached[0].metric, scored=scored, after_s=after_s)
     return None
