@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from canary.rollout.transitions import diagram
 from tests.support.source_tree import REPOSITORY, name_of, python_files
 
 UNNAMED = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
@@ -53,3 +54,8 @@ def test_every_file_says_its_job_first() -> None:
         if text and not text.startswith(('"""', 'r"""', "#!")):
             silent.append(name_of(path))
     assert silent == []
+
+
+def test_the_diagram_in_the_docs_is_drawn_from_the_table() -> None:
+    page = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert diagram().rstrip() in page
