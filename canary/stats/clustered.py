@@ -111,8 +111,8 @@ class _Moments:
         self.of_cluster = n.sum(axis=0)
         self.occupied = (self.of_cluster > 0).sum(axis=1)
         squares = (moved * moved).sum(axis=1) * (self.occupied - 1) / self.occupied
-        squares *= np.array([1.0, test.rho * test.rho])
-        squares[0] = max(float(squares[0]), self._least_variance())
+        squares[0] = max(float(squares[0]), self._least_variance(float(squares[1]), float(y[:, 1].sum())))
+        squares[1] *= test.rho * test.rho
         self._plain = float(squares.sum())
         below = float((squares * squares / (self.occupied - 1)).sum())
         self.freedom = self._plain * self._plain / below if below > 0 else 0.0
@@ -138,16 +138,22 @@ class _Moments:
         """The candidate's rate on the edge of the null, as far as the profile knows it."""
         return min(self._test.rho * self._test.stable_rate + self._test.delta, 1.0)
 
-    def _least_variance(self) -> float:
-        """Promoting binary outcomes: on the margin a candidate's variance is at least that of independent requests.
+    def _least_variance(self, of_stable: float, stable_sum: float) -> float:
+        """Promoting: the candidate's variance, were its users on the margin and as different from each other as stable's.
 
-        Without this, a candidate that has had no failure by luck would be called certain, and a service without any
-        failure would have no variance and never promote.
+        Without this, a candidate that has few of the failing users by luck would be called certain: with 250 users of
+        whom 2 % fail often, 13 % of runs promoted it on its margin. A service without any failure, which has no variance
+        to read, is taken for one whose requests fail independently.
         """
-        if not self._test.promote or self._test.outcomes is not Outcomes.BINARY:
+        if not self._test.promote:
             return 0.0
-        rate = self._margin_rate()
-        return rate * (1 - rate) / self.n_candidate
+        n_stable = float(self.n_of_layer[:, 1].sum())
+        if self._test.outcomes is Outcomes.MEAN:
+            return of_stable * n_stable / self.n_candidate * self._test.rho * self._test.rho
+        stable_rate, rate = stable_sum / n_stable, self._margin_rate()
+        independent = stable_rate * (1 - stable_rate) / n_stable
+        alike = max(1.0, of_stable / independent) if independent > 0 else 1.0  # how much less requests of one user tell
+        return alike * rate * (1 - rate) / self.n_candidate
 
     def abstains(self) -> str:
         """Why it may say nothing yet."""

@@ -44,9 +44,11 @@ def plain_moments(clusters: Clusters, test: ClusterTest) -> tuple[float, float, 
                     factor = test.rho if arm else 1.0
                     psi[arm][cluster] += factor * weight / total * (y - means[arm] * n) / (n_arm - n)
     variances = [(len(one) - 1) / len(one) * sum(value * value for value in one.values()) for one in psi]
-    if test.promote:
-        margin = test.rho * test.stable_rate + test.delta
-        variances[0] = max(variances[0], margin * (1 - margin) / sum(n_c for n_c, _ in n_of))
+    if test.promote:  # the candidate on its margin, its users as different as stable's
+        margin, n_c, n_s = test.rho * test.stable_rate + test.delta, sum(c for c, _ in n_of), sum(s for _, s in n_of)
+        rate = sum(int(cells[1, :, 1].sum()) for cells in layers) / n_s
+        design = variances[1] / test.rho**2 / (rate * (1 - rate) / n_s)
+        variances[0] = max(variances[0], max(1.0, design) * margin * (1 - margin) / n_c)
     variance = sum(variances)
     nu = variance**2 / sum(v * v / (len(one) - 1) for v, one in zip(variances, psi, strict=True))
     return difference, variance * nu / (nu - 2), nu
