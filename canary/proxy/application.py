@@ -130,7 +130,6 @@ class DataPlane:
         copy = Copy(route.sink, exchange, book=self, exchange_id=exchange.exchange_id, version=candidate.name)
         copy.idle_us = route.idle_us
         copy.cap = exchange.cap = route.body_cap
-        copy.response_names = route.response_names
         route.sink.held_bytes += len(request)
         exchange.copy = copy
         exchange.mirror = candidate.name
@@ -141,7 +140,7 @@ class DataPlane:
         """Both answers have ended: one frame, with the next flush of this turn."""
         with _PAIRING:
             request_bytes = frame.side.request_bytes
-            side = side_of(copy, copy.version, copy.response_names, request_bytes=request_bytes, bodies=True)
+            side = side_of(copy, copy.version, request_bytes=request_bytes, body=b"".join(copy.body))
             self._journal.pair(Pair(frame, side))
             if not self._flush_due:
                 self._flush_soon()

@@ -6,29 +6,12 @@ from canary.store.frames import Live, Side
 from canary.terms import MirrorDrop
 from canary.wire.call import Call
 from canary.wire.head import RequestHead
-from canary.wire.names import Names
 
 MAX_PATH = 512
 
 
-def side_of(call: Call, version: str, names: Names[str], *, request_bytes: int, bodies: bool) -> Side:
-    """One version's answer; `names` are the headers that may be written down."""
-    return _side(
-        call, version, headers_of(call, names), request_bytes=request_bytes, body=b"".join(call.body) if bodies else b""
-    )
-
-
-def headers_of(call: Call, names: Names[str]) -> tuple[tuple[str, str], ...]:
-    """The answer's headers that may be written down."""
-    answer = call.answer
-    if answer is None:
-        return ()
-    if answer.noted is None:
-        answer.noted = tuple([(known, value.decode("latin-1")) for name, value in answer.fields if (known := names[name])])
-    return answer.noted
-
-
-def _side(call: Call, version: str, headers: tuple[tuple[str, str], ...], *, request_bytes: int, body: bytes) -> Side:
+def side_of(call: Call, version: str, *, request_bytes: int, body: bytes) -> Side:
+    """One version's answer; `body` is what is written down of its body."""
     ending, answer = call.ending, call.answer
     assert ending is not None
     return Side(
@@ -42,7 +25,7 @@ def _side(call: Call, version: str, headers: tuple[tuple[str, str], ...], *, req
         call.attempts,
         request_bytes,
         call.body_bytes,
-        headers,
+        answer.noted if answer is not None else (),
         tuple(call.chunks),
         body,
         call.truncated,
@@ -66,7 +49,6 @@ class Request:
         """The live frame as the route's rules want it, and as its pair wants it: with both bodies up to the cap."""
         assignment, route, head = self.assignment, self.route, self.head
         names, cap = route.request_names, route.body_cap
-        headers = headers_of(call, route.response_names)
         text = head.memo.get(names)
         if text is None:
             fields = tuple([(known_as, value.decode("latin-1")) for low, value, _ in head.fields if (known_as := names[low])])
@@ -88,11 +70,11 @@ class Request:
         )
         size = self.request_bytes
         if not (mirror or route.keeps_bodies):
-            bare = Live(*known, _side(call, version, headers, request_bytes=size, body=b""), mirror, drop, fields)
+            bare = Live(*known, side_of(call, version, request_bytes=size, body=b""), mirror, drop, fields)
             return bare, bare
-        side = _side(call, version, headers, request_bytes=size, body=b"".join(call.body))
+        side = side_of(call, version, request_bytes=size, body=b"".join(call.body))
         cut = len(self.body) > cap or size > len(self.body)
         full = Live(*known, side, mirror, drop, fields, self.body[:cap], cut)
         if route.keeps_bodies:
             return full, full
-        return Live(*known, _side(call, version, headers, request_bytes=size, body=b""), mirror, drop, fields), full
+        return Live(*known, side_of(call, version, request_bytes=size, body=b""), mirror, drop, fields), full

@@ -40,7 +40,6 @@ class Route:
         "order",
         "pattern",
         "request_names",
-        "response_names",
         "rewrites_body",
         "sink",
         "split",
@@ -83,8 +82,8 @@ class Route:
         self.body_cap = record.body_cap_bytes
         self.keeps_bodies = record.bodies != "off" or spec.kind is RouteKind.LLM
         self.request_names = _allowed((*record.request_headers, *ALWAYS_RECORDED))
-        self.response_names = _allowed((*record.response_headers, *ALWAYS_RECORDED))
-        self.pattern = fields_pattern(tuple(filter(None, self.response_names.values())))
+        answer_names = _allowed((*record.response_headers, *ALWAYS_RECORDED))
+        self.pattern = fields_pattern(tuple(filter(None, answer_names.values())))
         self.extra: dict[str, bytes] = {}
 
     def add_lines(self, answering: Answering) -> None:

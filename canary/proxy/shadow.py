@@ -8,7 +8,6 @@ from canary.store.frames import Live
 from canary.terms import Ending, MirrorDrop
 from canary.wire.answer import AnswerHead
 from canary.wire.call import Call
-from canary.wire.names import Names
 
 DOWN_S: Final = 0.5
 """After a refused connect none is tried for this long."""
@@ -77,7 +76,7 @@ class ShadowSink:
 class Copy(Call):
     """A request's second life: sent to the candidate, its answer captured and thrown away."""
 
-    __slots__ = ("_book", "_frame", "_sink", "exchange_id", "idle_us", "live_held", "response_names", "version")
+    __slots__ = ("_book", "_frame", "_sink", "exchange_id", "idle_us", "live_held", "version")
 
     def __init__(self, sink: ShadowSink, call: Call, *, book: PairBook, exchange_id: bytes, version: str) -> None:
         """Takes times and bounds from the live `call`."""
@@ -89,7 +88,6 @@ class Copy(Call):
         self.pattern = call.pattern
         self.idle_us = 0
         self.live_held = 0
-        self.response_names: Names[str] = Names({})
         self._book = book
         self._sink = sink
         self._frame: Live | None = None

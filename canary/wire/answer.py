@@ -3,7 +3,10 @@
 import re
 from typing import Final
 
+import msgspec
+
 from canary.wire.framing import BadFraming, ChunkReader
+from canary.wire.lines import Lines
 from canary.wire.names import Names
 
 
@@ -11,76 +14,112 @@ class BadAnswer(Exception):
     """What came is not an HTTP answer, or not one that can be passed on whole."""
 
 
-Pattern = re.Pattern[bytes]
-
 MAX_HEAD_BYTES: Final = 131_072
 MAX_INTERIM: Final = 16  # answers of 1xx before the answer
-_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_GRAMMAR: Final = re.compile(
-    rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?+\r\n"
-    rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
-)
-_FRAMING_NAMES: Final = ("content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "upgrade")
-_HOP: Final = frozenset(name.encode() for name in _FRAMING_NAMES[2:])
-_LENGTH, _CODING, _CONNECTION, _KEEP_ALIVE, _OTHER_HOP = range(5)
-_KINDS: Final = Names(dict(zip((name.encode() for name in _FRAMING_NAMES), (0, 1, 2, 3, 4, 4, 4), strict=True)))
+_FIRST_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?+")
+_FIELD_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
+_LENGTH, _CODING, _CONNECTION, _KEEP_ALIVE, _OTHER_HOP, _PLAIN = range(6)
+_KINDS: Final = {
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _CODING,
+    b"connection": _CONNECTION,
+    b"keep-alive": _KEEP_ALIVE,
+    b"proxy-connection": _OTHER_HOP,
+    b"te": _OTHER_HOP,
+    b"upgrade": _OTHER_HOP,
+}
+_HOP: Final = frozenset(name for name, kind in _KINDS.items() if kind not in (_LENGTH, _CODING))
 _TIMEOUT: Final = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,6})")
 
 _NO_TOKENS: Final = frozenset[bytes]()
 
 NO_BODY, BY_LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL = range(5)
 
+Field = tuple[bytes, bytes]
+Note = tuple[str, str]
+Known = tuple[int, Field, Note | None, int]  # the field's kind, the field, how it is written down, a length's number
+_NOTHING: Final[Known] = (_PLAIN, (b"", b""), None, 0)  # a field that only passes through
+_FIRST: Final = Lines[tuple[int, bool]]()  # status, and whether the version is 1.0
+
+
+class Pattern:
+    """What to look for in heads: the fields that framing needs, and those that may be written down."""
+
+    __slots__ = ("_names", "lines")
+
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        noted = {name.lower().encode("latin-1"): name.lower() for name in names}
+        wanted = {low: (_KINDS.get(low, _PLAIN), noted.get(low)) for low in (*_KINDS, *noted)}
+        self._names = Names(wanted)
+        self.lines = Lines[Known]()
+
+    def read(self, line: bytes) -> Known:
+        """A line not seen before. Raises BadAnswer."""
+        match = _FIELD_LINE.fullmatch(line)
+        if match is None:
+            raise BadAnswer("not an HTTP/1 answer head")
+        name, value = match.groups()
+        wanted = self._names[name]
+        known = _NOTHING
+        if wanted is not None:
+            kind, note = wanted
+            number = _length(value) if kind == _LENGTH else 0
+            known = (kind, (name, value), (note, value.decode("latin-1")) if note is not None else None, number)
+        return self.lines.keep(line, known)
+
 
 def fields_pattern(names: tuple[str, ...] = ()) -> Pattern:
-    """Finds, in one pass over a head, the fields that framing needs and those named."""
-    wanted = dict.fromkeys((*_FRAMING_NAMES, *(name.lower() for name in names)))
-    alternatives = b"|".join(re.escape(name.encode("latin-1")) for name in wanted)
-    return re.compile(rb"\r\n(" + alternatives + rb"):[ \t]*+([^\r]*)", re.IGNORECASE)
+    """Finds the fields that framing needs and those named."""
+    return Pattern(names)
 
 
 DEFAULT_PATTERN: Final = fields_pattern()
 
 
-class AnswerHead:
+class AnswerHead(msgspec.Struct, gc=False):
     """A checked answer head, without hop-by-hop fields and without its last empty line."""
 
-    __slots__ = ("fields", "framing", "keep_alive_s", "length", "lines", "noted", "reusable", "status")
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.lines = b""
-        self.fields: list[tuple[bytes, bytes]] = []  # as the pattern finds them, in order
-        self.framing = NO_BODY
-        self.length = 0
-        self.reusable = True
-        self.noted: tuple[tuple[str, str], ...] | None = None  # what may be written down of it, once asked
-        self.keep_alive_s = -1
+    status: int
+    fields: tuple[Field, ...] = ()  # as the pattern finds them, in order
+    noted: tuple[Note, ...] = ()  # what may be written down of it
+    lines: bytes = b""
+    framing: int = NO_BODY
+    length: int = 0
+    reusable: bool = True
+    keep_alive_s: int = -1
 
 
 def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
     """The head in `data`, which ends with its empty line; `to_head`: HEAD was asked. Raises BadAnswer."""
-    if _GRAMMAR.fullmatch(data) is None:
-        raise BadAnswer("not an HTTP/1 answer head")
-    head = AnswerHead()
-    status = head.status = int(data[9:12])
-    http10 = data[7] == 0x30
-    head.fields = found = pattern.findall(data)
+    lines = data[:-4].split(b"\r\n")
+    first = lines.pop(0)
+    status, http10 = _FIRST.get(first) or _read_first(first)
+    get = pattern.lines.get
     length = coding = None
     hop = http10
-    for name, value in found:
-        kind = _KINDS[name]
-        if kind is None:
+    fields: list[Field] = []
+    notes: list[Note] = []
+    for line in lines:
+        known = get(line) or pattern.read(line)
+        if known is _NOTHING:
+            continue
+        kind, field, note, number = known
+        fields.append(field)
+        if note is not None:
+            notes.append(note)
+        if kind == _PLAIN:
             continue
         if kind == _LENGTH:
             if length is not None:
                 raise BadAnswer("content-length twice")
-            length = _length(value)
+            length = number
             continue
         hop = True
         if kind == _CODING:
             if coding is not None or http10:
                 raise BadAnswer("transfer-encoding twice, or in HTTP/1.0")
-            coding = value.strip(b" \t").lower()
+            coding = field[1].strip(b" \t").lower()
+    head = AnswerHead(status, tuple(fields), tuple(notes))
     tokens = _persistence(head, http10=http10) if hop else _NO_TOKENS
     if length is not None and not hop and not to_head and status >= 200 and status not in (204, 304):
         head.framing = BY_LENGTH
@@ -93,11 +132,18 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
     return head
 
 
+def _read_first(line: bytes) -> tuple[int, bool]:
+    """Status and whether the version is 1.0, of a first line not seen before."""
+    if _FIRST_LINE.fullmatch(line) is None:
+        raise BadAnswer("not an HTTP/1 answer head")
+    return _FIRST.keep(line, (int(line[9:12]), line[7] == 0x30))
+
+
 def _persistence(head: AnswerHead, *, http10: bool) -> frozenset[bytes]:
     """Whether the connection may be used again; returns what the Connection field names."""
     tokens: set[bytes] = set()
     for name, value in head.fields:
-        kind = _KINDS[name]
+        kind = _KINDS.get(name.lower())
         if kind == _CONNECTION:
             tokens.update(token.strip(b" \t") for token in value.lower().split(b","))
         elif kind == _KEEP_ALIVE:
