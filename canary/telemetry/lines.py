@@ -58,5 +58,5 @@ def setup_lines(process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level())
-    for noisy in ("aiohttp.access", "alembic", "asyncio", "psycopg.pool"):
+    for noisy in ("aiohttp.access", "alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(max(level(), logging.WARNING))
