@@ -31,6 +31,8 @@ class Answered(Protocol):
     def response_bytes(self) -> int: ...
     @property
     def body(self) -> bytes: ...
+    @property
+    def tail(self) -> bytes: ...
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -71,9 +73,8 @@ def observe(side: Answered, *, kind: RouteKind = RouteKind.HTTP, content_type: s
     stream. Other 4xx have not failed, and neither has an answer that its client left.
     """
     ending, status, end_us = side.ending, side.status, side.end_us
-    error_event = (
-        bool(side.body) and 200 <= status < 300 and content_type.startswith(_STREAM) and has_error_event(side.body, kind)
-    )
+    in_stream = bool(side.body) and 200 <= status < 300 and content_type.startswith(_STREAM)
+    error_event = in_stream and (has_error_event(side.body, kind) or (bool(side.tail) and has_error_event(side.tail, kind)))
     left = ending is Ending.CLIENT_LEFT
     failed = not left and (ending in _FAILED_ENDINGS or status >= 500 or status in _FAILED_STATUSES or error_event)
     written = side.written_us

@@ -29,6 +29,7 @@ def side_of(call: Call, version: str, *, request_bytes: int, body: bytes) -> Sid
         tuple(call.chunks),
         body,
         call.truncated,
+        call.tail if body else b"",
     )
 
 

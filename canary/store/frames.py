@@ -49,6 +49,7 @@ class Side(msgspec.Struct, array_like=True, frozen=True, gc=False):
     chunks: tuple[int, ...] = ()  # marks: start -> arrival of body pieces, the first 256, then each 16th
     body: bytes = b""  # up to the route's cap
     body_truncated: bool = False
+    tail: bytes = b""  # the last bytes of a truncated body: a stream says at its end that it failed
 
 
 class Live(msgspec.Struct, array_like=True, frozen=True, gc=False):

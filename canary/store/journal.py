@@ -135,7 +135,7 @@ class JournalWriter:
             self.dropped += 1
             return
         if not self.accepts_bodies:
-            frame = Pair(live=without_bodies(frame.live), shadow=replace(frame.shadow, body=b""))
+            frame = Pair(live=without_bodies(frame.live), shadow=replace(frame.shadow, body=b"", tail=b""))
         self._append(FrameKind.PAIR, payload_of(frame))
         self._waiting.pop(exchange_id, None)
 
@@ -267,7 +267,7 @@ def without_bodies(frame: Live) -> Live:
     """The same frame with its bodies left out; sizes stay, so readers know that they were."""
     if not frame.request_body and not frame.side.body:
         return frame
-    return replace(frame, request_body=b"", side=replace(frame.side, body=b""))
+    return replace(frame, request_body=b"", side=replace(frame.side, body=b"", tail=b""))
 
 
 def spool_bytes(root: Path) -> int:

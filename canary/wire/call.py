@@ -7,6 +7,7 @@ from canary.terms import Ending
 from canary.wire.answer import DEFAULT_PATTERN, AnswerHead, Pattern
 from canary.wire.tunnel import UpstreamEnd
 
+TAIL: Final = 4_096  # bytes kept of the end of a body past its cap
 MARKS: Final = 256  # the first marks are kept, then each 16th
 _WHOLE: Final = Ending.WHOLE
 _now_ns: Final = time.monotonic_ns
@@ -69,6 +70,7 @@ class Call:
         "pieces",
         "request",
         "start_ns",
+        "tail",
         "touched_us",
         "truncated",
         "upstream",
@@ -96,6 +98,7 @@ class Call:
         self.cap = 0  # bytes of the answer's body to capture
         self.held = 0
         self.truncated = False
+        self.tail = b""
         self.body: list[bytes] = []
         self.body_bytes = 0
 
@@ -150,7 +153,7 @@ class Call:
             self.capture(payload, size)
 
     def capture(self, payload: bytes, size: int) -> None:
-        """Keeps what the cap still allows."""
+        """Keeps what the cap still allows, and of what is over it the end."""
         room = self.cap - self.held
         if size <= room:
             self.held += size
@@ -160,6 +163,8 @@ class Call:
             if room > 0:
                 self.held += room
                 self.body.append(payload[:room])
+                payload = payload[room:]
+            self.tail = (self.tail + payload)[-TAIL:]
 
     def settle(self, ending: Ending) -> None:
         """The call is over, whichever way; tells the subclass once."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from canary.split.spec import Deadlines
+from canary.observe.outcome import observe
+from canary.split.spec import Deadlines, RecordSpec
 from canary.store.frames import Live
-from canary.terms import Ending
+from canary.terms import Ending, RouteKind
 from tests.support.deadline import wait_for
 from tests.support.http_client import Client, Cut, ask
 from tests.support.upstreams import OK, Link, Upstream, a_closed_port, answering
@@ -260,3 +261,16 @@ def test_idle_connections_close_before_the_server_would(tmp_path: Path) -> None:
     with Upstream(script) as upstream, WorkerProcess(tmp_path, a_snapshot(a_route(a_version("v1", upstream.port)))) as worker:
         assert ask(worker.port).status == 200
         assert upstream.closed_by_peer.wait(1.9)
+
+
+def test_a_long_stream_of_a_language_model_that_fails_at_its_end_is_a_failure(tmp_path: Path) -> None:
+    tokens = b'data: {"choices": [{"delta": {"content": "word"}}]}\n\n' * 200
+    stream = tokens + b'data: {"error": {"message": "overloaded"}}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(stream)
+    with Upstream(answering(head + stream)) as upstream:
+        route = a_route(a_version("v1", upstream.port), kind=RouteKind.LLM, record=RecordSpec(body_cap_bytes=1_000))
+        with WorkerProcess(tmp_path, a_snapshot(route)) as worker:
+            assert ask(worker.port).body == stream
+            side = _last(worker).side
+    assert (len(side.body), side.body_truncated, stream.endswith(side.tail)) == (1_000, True, True)
+    assert observe(side, kind=RouteKind.LLM, content_type="text/event-stream").error_event

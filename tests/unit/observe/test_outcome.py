@@ -81,3 +81,11 @@ def test_a_client_that_leaves_such_a_stream_has_still_not_failed() -> None:
     body = b"event: error\ndata: {}\n\n"
     outcome = observe(a_side(ending=Ending.CLIENT_LEFT, body=body), content_type="text/event-stream")
     assert (outcome.failed, outcome.left, outcome.error_event) == (False, True, True)
+
+
+def test_a_long_stream_says_at_its_end_that_it_failed() -> None:
+    side = a_side(
+        body=b'data: {"choices": []}\n\n', body_truncated=True, tail=b'oken"}\n\ndata: {"error": {"message": "overloaded"}}\n\n'
+    )
+    outcome = observe(side, kind=RouteKind.LLM, content_type="text/event-stream")
+    assert (outcome.failed, outcome.error_event, outcome.fault) == (True, True, Fault.UPSTREAM)
