@@ -3,6 +3,7 @@
 import re
 from typing import Any, Final
 
+import msgspec
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 
 
@@ -18,31 +19,31 @@ class BadRequest(Exception):
 Field = tuple[bytes, bytes, bytes]
 """Lower-case name, value, and the whole line as the client cased it, with its CRLF."""
 
-(_HOST, _LENGTH, _CODING, _CONNECTION, _HOP, _UPGRADE, _EXPECT, _FORCE, _FOR, _PROTO, _FHOST) = range(11)
-_SPECIAL: Final = {
-    b"host": _HOST,
-    b"content-length": _LENGTH,
-    b"transfer-encoding": _CODING,
-    b"connection": _CONNECTION,
-    b"keep-alive": _HOP,
-    b"proxy-connection": _HOP,
-    b"te": _HOP,
-    b"trailer": _HOP,
-    b"http2-settings": _HOP,
-    b"upgrade": _UPGRADE,
-    b"expect": _EXPECT,
-    b"x-canary-force": _FORCE,
-    b"x-forwarded-for": _FOR,
-    b"x-forwarded-proto": _PROTO,
-    b"x-forwarded-host": _FHOST,
+(HOST, LENGTH, CODING, CONNECTION, HOP, UPGRADE, EXPECT, FORCE, FOR, PROTO, FHOST) = range(11)
+SPECIAL: Final = {
+    b"host": HOST,
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"connection": CONNECTION,
+    b"keep-alive": HOP,
+    b"proxy-connection": HOP,
+    b"te": HOP,
+    b"trailer": HOP,
+    b"http2-settings": HOP,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"x-canary-force": FORCE,
+    b"x-forwarded-for": FOR,
+    b"x-forwarded-proto": PROTO,
+    b"x-forwarded-host": FHOST,
 }
 _KNOWN: Final[dict[bytes, tuple[bytes, int, bytes]]] = {}
 _MOST_KNOWN: Final = 4_096  # casings and names remembered: a client cannot fill our memory with them
-_BLANKS: Final = (b" ", b"\t")
+BLANKS: Final = (b" ", b"\t")
 # RFC 3986 characters, and those that browsers send raw in queries; never controls, blanks, quotes, angles, '#', non-ASCII
-_TARGET: Final = re.compile(rb"/[!$-;=?-~]*+")
+TARGET: Final = re.compile(rb"/[!$-;=?-~]*+")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?@]++)([/?][!$-;=?-~]*+)?", re.IGNORECASE)
-_AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._~!$&'()*+,;=%-]*+)(?::[0-9]{0,5})?")
+AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9._~!$&'()*+,;=%-]*+)(?::[0-9]{0,5})?")
 _METHOD_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++ [!-~]++ HTTP/1\.[01]\r\n")
 _VERSION_LINE: Final = re.compile(rb"[A-Z]++ [!-~]++ HTTP/[0-9]\.[0-9]\r\n")
 _TOKENS: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]++")
@@ -50,40 +51,29 @@ _PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]++(?:/[!#$%&'*+.^_`|~0-9
 _MAX_LENGTH_DIGITS: Final = 15
 
 
-class RequestHead:
+class RequestHead(msgspec.Struct, gc=False):
     """A checked request head: everything hop-by-hop and all framing is out of `fields`."""
 
-    __slots__ = (
-        "authority",  # of the Host field or the absolute target
-        "chunked",
-        "expects",  # 100-continue
-        "fields",
-        "force",  # value of x-canary-force, never forwarded
-        "forwarded_for",
-        "forwarded_host",
-        "forwarded_proto",
-        "http10",
-        "keep_alive",
-        "length",  # of the body; 0 without one, -1 where it is chunked
-        "memo",  # what others made of this head, by their own keys: a client often repeats it
-        "method",
-        "path",  # of the target, without query
-        "target",  # origin-form, or `*`
-        "upgrade",  # the protocol asked for
-    )
+    method: bytes
+    target: bytes  # origin-form, or `*`
+    path: bytes = b""  # of the target, without query
+    fields: list[Field] = []
+    authority: bytes = b""  # of the Host field or the absolute target
+    length: int = 0  # of the body; 0 without one, -1 where it is chunked
+    chunked: bool = False
+    expects: bool = False  # 100-continue
+    http10: bool = False
+    keep_alive: bool = True
+    force: bytes = b""  # value of x-canary-force, never forwarded
+    forwarded_for: bytes = b""
+    forwarded_proto: bytes = b""
+    forwarded_host: bytes = b""
+    upgrade: bytes = b""  # the protocol asked for
+    memo: dict[object, Any] = {}  # what others made of this head, by their own keys: a client often repeats it
 
-    def __init__(self, method: bytes, target: bytes) -> None:
-        self.method = method
-        self.target = target
-        self.fields: list[Field] = []
-        self.memo: dict[object, Any] = {}
-        self.authority = b""
-        self.length = 0
-        self.chunked = self.expects = self.http10 = False
-        self.keep_alive = True
-        self.force = self.forwarded_for = self.forwarded_proto = self.forwarded_host = self.upgrade = b""
-        query = target.find(b"?")
-        self.path = target if query < 0 else target[:query]
+    def __post_init__(self) -> None:
+        if not self.path:
+            self.path = self.target.partition(b"?")[0]
 
     def find(self, name: bytes) -> bytes | None:
         """The first value of the field with that lower-case name."""
@@ -153,7 +143,7 @@ class HeadParser:
             _read_fields(head, raw)
             _check_target(head)
             if head.authority != self._authority:
-                if not _AUTHORITY.fullmatch(head.authority):
+                if not AUTHORITY.fullmatch(head.authority):
                     raise BadRequest(400, "bad host field")
                 self._authority = head.authority
             reusable = head.keep_alive
@@ -191,7 +181,7 @@ def _read_fields(head: RequestHead, raw: list[tuple[bytes, bytes]]) -> None:
         if known is None:
             known = _learn(name)
         low, code, start = known
-        if value[-1:] in _BLANKS:
+        if value[-1:] in BLANKS:
             value = value.strip(b" \t")  # noqa: PLW2901 - llhttp leaves trailing blanks
         if code < 0:
             fields.append((low, value, start + value + b"\r\n"))
@@ -199,13 +189,13 @@ def _read_fields(head: RequestHead, raw: list[tuple[bytes, bytes]]) -> None:
             special[code] = _again(code, special[code], value)
         else:
             special[code] = value
-    authority = special.get(_HOST)
+    authority = special.get(HOST)
     if authority is not None:
         head.authority = authority
     elif not head.http10:
         raise BadRequest(400, "a host field is expected")
     if len(special) > 1 or authority is None:
-        _apply(head, special)
+        apply(head, special)
     else:
         head.keep_alive = not head.http10
 
@@ -213,7 +203,7 @@ def _read_fields(head: RequestHead, raw: list[tuple[bytes, bytes]]) -> None:
 def _learn(name: bytes) -> tuple[bytes, int, bytes]:
     """Lower case, special code and the line's beginning of a field name; remembered up to a bound."""
     low = name.lower()
-    known = (low, _SPECIAL.get(low, -1), name + b": ")
+    known = (low, SPECIAL.get(low, -1), name + b": ")
     if len(_KNOWN) < _MOST_KNOWN:
         _KNOWN[name] = known
     return known
@@ -221,27 +211,28 @@ def _learn(name: bytes) -> tuple[bytes, int, bytes]:
 
 def _again(code: int, before: bytes, value: bytes) -> bytes:
     """A special field's second line: lists are joined, single values are refused."""
-    if code in (_HOST, _LENGTH, _CODING, _FORCE):
+    if code in (HOST, LENGTH, CODING, FORCE):
         raise BadRequest(400, "a field that stands alone came twice")
     return before + b", " + value
 
 
-def _apply(head: RequestHead, special: dict[int, bytes]) -> None:
-    length, coding = special.get(_LENGTH), special.get(_CODING)
+def apply(head: RequestHead, special: dict[int, bytes]) -> None:
+    """Takes the special fields, by their codes, into the head. Raises BadRequest."""
+    length, coding = special.get(LENGTH), special.get(CODING)
     if length is not None:
         head.length = _length_of(length)
         if coding is not None:
             raise BadRequest(400, "content-length beside transfer-encoding")
     if coding is not None:
         _coding(head, coding.lower())
-    if _EXPECT in special and not head.http10:
-        _expect(head, special[_EXPECT])
-    head.force = special.get(_FORCE, b"")
-    head.forwarded_for = special.get(_FOR, b"")
-    head.forwarded_proto = special.get(_PROTO, b"")
-    head.forwarded_host = special.get(_FHOST, b"")
-    head.upgrade = special.get(_UPGRADE, b"").lower()
-    _connection(head, special.get(_CONNECTION, b"").lower())
+    if EXPECT in special and not head.http10:
+        _expect(head, special[EXPECT])
+    head.force = special.get(FORCE, b"")
+    head.forwarded_for = special.get(FOR, b"")
+    head.forwarded_proto = special.get(PROTO, b"")
+    head.forwarded_host = special.get(FHOST, b"")
+    head.upgrade = special.get(UPGRADE, b"").lower()
+    _connection(head, special.get(CONNECTION, b"").lower())
 
 
 def _length_of(value: bytes) -> int:
@@ -285,7 +276,7 @@ def _connection(head: RequestHead, connection: bytes) -> None:
 def _check_target(head: RequestHead) -> None:
     """Brings the target to origin-form; the authority of an absolute one stands over the Host field (RFC 9112, 3.2.2)."""
     target = head.target
-    if not _TARGET.fullmatch(target):
+    if not TARGET.fullmatch(target):
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is not None:
             head.authority = absolute[1]

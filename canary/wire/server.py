@@ -9,6 +9,7 @@ from canary.split.spec import Limits
 from canary.wire.body import RequestBody, TooLarge
 from canary.wire.framing import BadFraming
 from canary.wire.head import BadRequest, RequestHead
+from canary.wire.plain import read_plain
 from canary.wire.problem import problem
 from canary.wire.serving import Server, Story
 from canary.wire.tunnel import Tunnel
@@ -282,13 +283,14 @@ class ClientConnection(asyncio.Protocol):
             self._on_partial(data, limits)
             return
         raw = data[: end + 4]
+        plain = read_plain(raw, limits.headers)
         try:
-            head = server.parser.parse(raw, limits.headers)
+            head = plain or server.parser.parse(raw, limits.headers)
         except BadRequest as error:
             self.refuse(error.status, error.detail)
             return
         self._raw_head, self._last_head = raw, head
-        self._on_head(head, data[end + 4 :], limits, fresh=True)
+        self._on_head(head, data[end + 4 :], limits, fresh=plain is None)
 
     def _on_head(self, head: RequestHead, rest: bytes, limits: Limits, *, fresh: bool) -> None:
         """A head came, with what followed it; `fresh`: the parser waits for its body."""

@@ -1,0 +1,81 @@
+"""The usual request head, read without the parser: only lines whose meaning is beyond doubt, each remembered.
+
+Whatever is not plain is left to the parser, and to its word on what is wrong; what is read here reads there alike.
+"""
+
+import re
+from typing import Final
+
+from canary.wire.head import AUTHORITY, CONNECTION, FHOST, FOR, FORCE, HOST, LENGTH, PROTO, SPECIAL, Field, RequestHead, apply
+from canary.wire.lines import Lines
+
+Known = tuple[int, Field]  # the special field's code, _ORDINARY for any other, _IDLE for one that says what holds anyway
+_ORDINARY, _IDLE = -1, -2
+_FIRST_LINE: Final = re.compile(rb"(GET|POST|PUT|DELETE|HEAD|PATCH|OPTIONS) ((/[!$-;=@-~]*+)(?:\?[!$-;=?-~]*+)?+) HTTP/1\.1")
+_FIELD_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
+_DIGITS: Final = re.compile(rb"[0-9]{1,15}")
+_FREE: Final = frozenset((FOR, PROTO, FHOST, FORCE))  # any value will do
+_FIRST: Final = Lines[tuple[bytes, bytes, bytes]]()  # method, target, path
+_LINES: Final = Lines[Known]()
+_first_of: Final = _FIRST.get
+_known_of: Final = _LINES.get
+
+
+def read_plain(data: bytes, max_fields: int) -> RequestHead | None:
+    """The head in `data`, which ends with its empty line; None where the parser is to say what it is."""
+    lines = data[:-4].split(b"\r\n")
+    first = lines.pop(0)
+    words = _first_of(first) or _read_first(first)
+    if words is None or len(lines) > max_fields:
+        return None
+    authority = None
+    fields: list[Field] = []
+    special: dict[int, bytes] = {}
+    for line in lines:
+        known = _known_of(line) or _read_line(line)
+        if known is None:
+            return None
+        code, field = known
+        if code == _ORDINARY:
+            fields.append(field)
+        elif code == HOST:
+            if authority is not None:
+                return None
+            authority = field[1]
+        elif code != _IDLE:
+            if code in special:
+                return None
+            special[code] = field[1]
+    if authority is None:
+        return None
+    head = RequestHead(words[0], words[1], words[2], fields, authority)
+    if special:
+        apply(head, special)
+    return head
+
+
+def _read_first(line: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Method, target and path of a first line not seen before."""
+    match = _FIRST_LINE.fullmatch(line)
+    return _FIRST.keep(line, (match[1], match[2], match[3])) if match is not None else None
+
+
+def _read_line(line: bytes) -> Known | None:
+    """A field line not seen before; None where it is not plain."""
+    match = _FIELD_LINE.fullmatch(line)
+    if match is None:
+        return None
+    name, value = match.groups()
+    value = value.rstrip(b" \t")
+    low = name.lower()
+    code = SPECIAL.get(low, _ORDINARY)
+    if code != _ORDINARY and code not in _FREE:
+        if code == CONNECTION and value.lower() == b"keep-alive":
+            code = _IDLE
+        elif not (
+            (code == HOST and AUTHORITY.fullmatch(value))
+            or (code == LENGTH and _DIGITS.fullmatch(value))
+            or (code == CONNECTION and value.lower() == b"close")
+        ):
+            return None
+    return _LINES.keep(line, (code, (low, value, b"%b: %b\r\n" % (name, value))))
