@@ -49,11 +49,12 @@ class Request:
     def frames(self, call: Call, *, exchange_id: bytes, version: str, mirror: str, drop: MirrorDrop) -> tuple[Live, Live]:
         """The live frame as the route's rules want it, and as its pair wants it: with both bodies up to the cap."""
         assignment, route, head = self.assignment, self.route, self.head
-        names, cap = route.request_names, route.body_cap
-        text = head.memo.get(names)
+        cap = route.body_cap
+        text = head.memo.get(route)
         if text is None:
-            fields = tuple([(known_as, value.decode("latin-1")) for low, value, _ in head.fields if (known_as := names[low])])
-            text = head.memo[names] = (head.method.decode("ascii"), head.path[:MAX_PATH].decode("latin-1"), fields)
+            names = route.request_names.get
+            fields = tuple([(known_as, value.decode("latin-1")) for low, value, _ in head.fields if (known_as := names(low))])
+            text = head.memo[route] = (head.method.decode("ascii"), head.path[:MAX_PATH].decode("latin-1"), fields)
         method, path, fields = text
         known = (
             exchange_id,

@@ -12,7 +12,6 @@ from canary.store.overlay import OverlayOrder
 from canary.telemetry.page import RouteCells
 from canary.terms import RouteKind, UnitSource
 from canary.wire.answer import fields_pattern
-from canary.wire.names import Names
 from canary.wire.upstream import Origin, Upstream
 
 ALWAYS_RECORDED: Final = ("content-encoding",)
@@ -83,7 +82,7 @@ class Route:
         self.keeps_bodies = record.bodies != "off" or spec.kind is RouteKind.LLM
         self.request_names = _allowed((*record.request_headers, *ALWAYS_RECORDED))
         answer_names = _allowed((*record.response_headers, *ALWAYS_RECORDED))
-        self.pattern = fields_pattern(tuple(filter(None, answer_names.values())))
+        self.pattern = fields_pattern(tuple(answer_names.values()))
         self.extra: dict[str, bytes] = {}
 
     def add_lines(self, answering: Answering) -> None:
@@ -103,10 +102,10 @@ def _version(spec: RouteSpec, name: str) -> VersionSpec:
         raise SnapshotError(f"route {spec.name} has no version {name}") from error
 
 
-def _allowed(names: tuple[str, ...]) -> Names[str]:
+def _allowed(names: tuple[str, ...]) -> dict[bytes, str]:
     """Names that may be written down; never one that carries secrets."""
     lowered = dict.fromkeys(name.lower() for name in names)
-    return Names({name.encode("latin-1"): name for name in lowered if name.encode("latin-1") not in _SECRET})
+    return {name.encode("latin-1"): name for name in lowered if name.encode("latin-1") not in _SECRET}
 
 
 def make_target(

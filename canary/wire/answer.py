@@ -6,8 +6,7 @@ from typing import Final
 import msgspec
 
 from canary.wire.framing import BadFraming, ChunkReader
-from canary.wire.lines import Lines
-from canary.wire.names import Names
+from canary.wire.lines import Lines, is_id, read_field
 
 
 class BadAnswer(Exception):
@@ -17,7 +16,6 @@ class BadAnswer(Exception):
 MAX_HEAD_BYTES: Final = 131_072
 MAX_INTERIM: Final = 16  # answers of 1xx before the answer
 _FIRST_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?+")
-_FIELD_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
 _LENGTH, _CODING, _CONNECTION, _KEEP_ALIVE, _OTHER_HOP, _PLAIN = range(6)
 _KINDS: Final = {
     b"content-length": _LENGTH,
@@ -45,27 +43,26 @@ _FIRST: Final = Lines[tuple[int, bool]]()  # status, and whether the version is 
 class Pattern:
     """What to look for in heads: the fields that framing needs, and those that may be written down."""
 
-    __slots__ = ("_names", "lines")
+    __slots__ = ("_wanted", "lines")
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         noted = {name.lower().encode("latin-1"): name.lower() for name in names}
-        wanted = {low: (_KINDS.get(low, _PLAIN), noted.get(low)) for low in (*_KINDS, *noted)}
-        self._names = Names(wanted)
+        self._wanted = {low: (_KINDS.get(low, _PLAIN), noted.get(low)) for low in (*_KINDS, *noted)}
         self.lines = Lines[Known]()
 
     def read(self, line: bytes) -> Known:
         """A line not seen before. Raises BadAnswer."""
-        match = _FIELD_LINE.fullmatch(line)
-        if match is None:
+        field = read_field(line)
+        if field is None:
             raise BadAnswer("not an HTTP/1 answer head")
-        name, value = match.groups()
-        wanted = self._names[name]
+        low, name, value = field
+        wanted = self._wanted.get(low)
         known = _NOTHING
         if wanted is not None:
             kind, note = wanted
             number = _length(value) if kind == _LENGTH else 0
             known = (kind, (name, value), (note, value.decode("latin-1")) if note is not None else None, number)
-        return self.lines.keep(line, known)
+        return known if is_id(value) else self.lines.keep(line, known)
 
 
 def fields_pattern(names: tuple[str, ...] = ()) -> Pattern:

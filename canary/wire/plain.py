@@ -7,12 +7,11 @@ import re
 from typing import Final
 
 from canary.wire.head import AUTHORITY, CONNECTION, FHOST, FOR, FORCE, HOST, LENGTH, PROTO, SPECIAL, Field, RequestHead, apply
-from canary.wire.lines import Lines
+from canary.wire.lines import Lines, is_id, read_field
 
 Known = tuple[int, Field]  # the special field's code, _ORDINARY for any other, _IDLE for one that says what holds anyway
 _ORDINARY, _IDLE = -1, -2
 _FIRST_LINE: Final = re.compile(rb"(GET|POST|PUT|DELETE|HEAD|PATCH|OPTIONS) ((/[!$-;=@-~]*+)(?:\?[!$-;=?-~]*+)?+) HTTP/1\.1")
-_FIELD_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
 _DIGITS: Final = re.compile(rb"[0-9]{1,15}")
 _FREE: Final = frozenset((FOR, PROTO, FHOST, FORCE))  # any value will do
 _FIRST: Final = Lines[tuple[bytes, bytes, bytes]]()  # method, target, path
@@ -62,12 +61,11 @@ def _read_first(line: bytes) -> tuple[bytes, bytes, bytes] | None:
 
 def _read_line(line: bytes) -> Known | None:
     """A field line not seen before; None where it is not plain."""
-    match = _FIELD_LINE.fullmatch(line)
-    if match is None:
+    read = read_field(line)
+    if read is None:
         return None
-    name, value = match.groups()
+    low, name, value = read
     value = value.rstrip(b" \t")
-    low = name.lower()
     code = SPECIAL.get(low, _ORDINARY)
     if code != _ORDINARY and code not in _FREE:
         if code == CONNECTION and value.lower() == b"keep-alive":
@@ -78,4 +76,5 @@ def _read_line(line: bytes) -> Known | None:
             or (code == CONNECTION and value.lower() == b"close")
         ):
             return None
-    return _LINES.keep(line, (code, (low, value, b"%b: %b\r\n" % (name, value))))
+    known = (code, (low, value, b"%b: %b\r\n" % (name, value)))
+    return known if is_id(value) else _LINES.keep(line, known)
