@@ -71,7 +71,7 @@ class DataPlane:
         if not whole and target.rewrites_body:
             client.refuse(413, "the request's body is too large for this version to rewrite", exchange_id)
             return
-        record = Request(route, head, assignment, body=body, start_at_us=start_at_us)
+        record = Request(route, head, assignment, body, len(body), start_at_us)
         exchange = Exchange(client, record, target, exchange_id=exchange_id, start_ns=start_ns, desk=self)
         extra = route.extra[assignment.arm]
         exchange.extra = b"x-canary-id: %b\r\n%b" % (hexlify(exchange_id), extra) if plan.answering.id else extra

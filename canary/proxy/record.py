@@ -1,5 +1,7 @@
 """What is written down of an exchange: the journal's frames, built from the calls."""
 
+import msgspec
+
 from canary.proxy.assign import Assignment
 from canary.proxy.route import Route
 from canary.store.frames import Live, Side
@@ -33,18 +35,15 @@ def side_of(call: Call, version: str, *, request_bytes: int, body: bytes) -> Sid
     )
 
 
-class Request:
+class Request(msgspec.Struct, gc=False, eq=False):
     """The part of a live frame that is known when the exchange begins."""
 
-    __slots__ = ("assignment", "body", "head", "request_bytes", "route", "start_at_us")
-
-    def __init__(self, route: Route, head: RequestHead, assignment: Assignment, *, body: bytes, start_at_us: int) -> None:
-        self.start_at_us = start_at_us
-        self.route = route
-        self.head = head
-        self.assignment = assignment
-        self.body = body
-        self.request_bytes = len(body)
+    route: Route
+    head: RequestHead
+    assignment: Assignment
+    body: bytes
+    request_bytes: int
+    start_at_us: int
 
     def frames(self, call: Call, *, exchange_id: bytes, version: str, mirror: str, drop: MirrorDrop) -> tuple[Live, Live]:
         """The live frame as the route's rules want it, and as its pair wants it: with both bodies up to the cap."""

@@ -111,9 +111,14 @@ class Copy(Call):
     def capture(self, payload: bytes, size: int) -> None:
         """As any call, and within the route's bytes."""
         sink = self._sink
-        before = self.held
         if sink.held_bytes + size > sink.held_limit:
             self.truncated = True
+            return
+        before = self.held
+        if before + size <= self.cap:
+            self.held = before + size
+            self.body.append(payload)
+            sink.held_bytes += size
             return
         super().capture(payload, size)
         sink.held_bytes += self.held - before

@@ -26,6 +26,8 @@ KEPT_BYTES: Final = 8_388_608  # kept while the disk refuses; frames past it are
 RETRY_NS: Final = 100_000_000  # between attempts while the disk refuses
 LOCK_NAME: Final = "lock"
 HIDDEN: Final = ".new-"
+_LIVE: Final = int(FrameKind.LIVE)
+_PAIR: Final = int(FrameKind.PAIR)
 
 
 class JournalClock(Protocol):
@@ -123,7 +125,7 @@ class JournalWriter:
         if not self.accepts_bodies:
             frame = without_bodies(frame)
         # what is in flight changes after the frame is appended: a rotation in between must still carry its open frame
-        if self._append(FrameKind.LIVE, payload_of(frame)) and frame.mirror:
+        if self._append(_LIVE, payload_of(frame)) and frame.mirror:
             self._waiting[exchange_id] = frame
         self._opens.pop(exchange_id, None)
 
@@ -136,7 +138,7 @@ class JournalWriter:
             return
         if not self.accepts_bodies:
             frame = Pair(live=without_bodies(frame.live), shadow=replace(frame.shadow, body=b"", tail=b""))
-        self._append(FrameKind.PAIR, payload_of(frame))
+        self._append(_PAIR, payload_of(frame))
         self._waiting.pop(exchange_id, None)
 
     def tick(self, frame: Tick) -> None:

@@ -56,7 +56,7 @@ class RequestHead(msgspec.Struct, gc=False):
 
     method: bytes
     target: bytes  # origin-form, or `*`
-    path: bytes = b""  # of the target, without query
+    path: bytes  # of the target, without query
     fields: list[Field] = []
     authority: bytes = b""  # of the Host field or the absolute target
     length: int = 0  # of the body; 0 without one, -1 where it is chunked
@@ -70,10 +70,6 @@ class RequestHead(msgspec.Struct, gc=False):
     forwarded_host: bytes = b""
     upgrade: bytes = b""  # the protocol asked for
     memo: dict[object, Any] = {}  # what others made of this head, by their own keys: a client often repeats it
-
-    def __post_init__(self) -> None:
-        if not self.path:
-            self.path = self.target.partition(b"?")[0]
 
     def find(self, name: bytes) -> bytes | None:
         """The first value of the field with that lower-case name."""
@@ -138,7 +134,7 @@ class HeadParser:
             line = data.find(b"\r\n")
             if data[line - 8 : line - 1] != b"HTTP/1." or line != len(method) + len(self._target) + 10:
                 raise _refusal(data, None)
-            head = RequestHead(method, self._target)
+            head = RequestHead(method, self._target, self._target.partition(b"?")[0])
             head.http10 = data[line - 1] == 0x30
             _read_fields(head, raw)
             _check_target(head)
