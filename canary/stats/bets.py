@@ -15,20 +15,15 @@ from typing import Final
 import numpy as np
 
 from canary.stats.contrast import Contrast, Scoring
+from canary.stats.kelly import LADDER, kelly
 from canary.stats.tables import CELLS, Vector
 from canary.terms import BUCKETS
 
 CLIP: Final = 0.98
 """Of the largest bet: a factor of exactly 0 would end a component for ever."""
 
-LADDER: Final = 10
-"""Bets of .98 * lmax * 2^-k that need no profile."""
-
 PAIR_RATIOS: Final = (1.3, 1.8, 3.0, 6.0, 20.0, 100.0)
 """How many times likelier a discordant pair speaks against the candidate, where the null says: even."""
-
-_BISECTIONS: Final = 60
-_NO_BET: Final = 1e-6
 
 
 def scores(contrast: Contrast, weight: float) -> Vector:
@@ -68,11 +63,8 @@ def bets(contrast: Contrast, weight: float) -> Vector:
         return ladder
     if not contrast.effects:
         return ladder
-    kelly = _kelly(score, _chances(contrast, weight), largest)
-    # A tiny profile can leave an alternative that the null already explains: its best bet is none. It gets one of the
-    # ladder's instead, spread over the scales by its place, so that it has some power and segments stay comparable.
-    spread = ladder[(1 + 3 * np.arange(len(kelly))) % LADDER]
-    return np.where(kelly > _NO_BET * largest, kelly, spread)
+    chances = _chances(contrast, weight)
+    return kelly(np.broadcast_to(score, chances.shape), chances, largest)
 
 
 def _chances(contrast: Contrast, weight: float) -> Vector:
@@ -80,21 +72,6 @@ def _chances(contrast: Contrast, weight: float) -> Vector:
     candidate = np.array(contrast.effects)
     stable = np.full_like(candidate, contrast.center)
     return np.stack([weight * candidate, weight * (1 - candidate), (1 - weight) * stable, (1 - weight) * (1 - stable)], axis=1)
-
-
-def _kelly(score: Vector, chances: Vector, largest: float) -> Vector:
-    """The bet of the fastest expected growth under each alternative, by bisection of the derivative."""
-
-    def slope(bet: Vector) -> Vector:
-        return np.asarray((chances * score / (1 + bet[:, None] * score)).sum(axis=1))
-
-    low, high = np.zeros(len(chances)), np.full(len(chances), largest)
-    rising_to_the_end = slope(high) >= 0
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        rising = slope(middle) > 0
-        low, high = np.where(rising, middle, low), np.where(rising, high, middle)
-    return np.where(rising_to_the_end, largest, low)
 
 
 def log_factors(contrast: Contrast, weight: float) -> Vector:

@@ -25,8 +25,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from canary.stats.bets import LADDER, log_factors, mixed
+from canary.stats.bets import log_factors, mixed
 from canary.stats.contrast import Contrast, Rule
+from canary.stats.kelly import LADDER
 from canary.stats.tables import Vector
 from canary.terms import BUCKETS, Frozen
 

@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from canary.stats.bets import CLIP, LADDER, mixed, rare_log_e
+from canary.stats.bets import CLIP, mixed, rare_log_e
+from canary.stats.kelly import LADDER
 from canary.stats.tables import Vector
 
 THROUGHPUT_RATIOS: Final = (0.5, 0.8, 0.9, 0.95)

@@ -4,8 +4,10 @@ from typing import Final
 
 import numpy as np
 
-from canary.stats.bets import LADDER
 from canary.stats.tables import Vector
+
+LADDER: Final = 10
+"""Bets of .98 * lmax * 2^-k that need no profile."""
 
 _BISECTIONS: Final = 60
 _NO_BET: Final = 1e-6
@@ -16,7 +18,7 @@ def kelly(scores: Vector, chances: Vector, largest: float) -> Vector:
     """Where sum(chance * log(1 + bet * score)) is largest within 0..largest, for each row; by bisection of its derivative.
 
     A row whose best bet is none gets one of largest * 2^-k, by its place: it keeps some power, the scales are covered, and
-    components mean the same in every segment.
+    components mean the same in every segment. (A tiny profile can leave an alternative that the null already explains.)
     """
 
     def slope(bet: Vector) -> Vector:

@@ -19,9 +19,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from canary.stats.bets import CLIP, LADDER, largest_bet, mixed
+from canary.stats.bets import CLIP, largest_bet, mixed
 from canary.stats.grid import Grid, Known, Reading, Refused, Unknown, bin_of, rounding_number
-from canary.stats.kelly import kelly
+from canary.stats.kelly import LADDER, kelly
 from canary.stats.tables import Vector
 from canary.terms import BUCKETS, Frozen
 
