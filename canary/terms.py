@@ -141,3 +141,48 @@ class Scored(StrEnum):
     ALL = "all"
     FAILURES = "failures"  # warm-up: only the error metrics
     NONE = "none"
+
+
+class MetricKind(StrEnum):
+    """What a declared metric's values are, and so which bets compare them."""
+
+    RATE = "rate"  # yes or no; yes is bad
+    MEAN = "mean"  # an amount
+    PREFERENCE = "preference"  # an amount of each side of a pair, of which only the order counts: win, tie, loss
+
+
+class Better(StrEnum):
+    """Which way a metric's values improve."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+class MetricSpec(Frozen, frozen=True, kw_only=True):
+    """A metric that reads values beside failures and latency: where they come from and how much worse is harmless.
+
+    The nulls are rho * (stable's) + delta, in the values' own unit, or of `cap` - value where higher is better.
+    """
+
+    name: str
+    kind: MetricKind
+    source: str  # `header:x-cost`, `json:/usage/cost`, `fact:client_error`
+    better: Better = Better.LOWER
+    cap: float | None = None  # hard bound of the values; always there where higher is better
+    absent_is_bad: bool = True  # of rates and of values where higher is better; a missing amount silences its metric
+    rollback_rho: float = 1.0
+    rollback_delta: float = 0.0
+    promote_rho: float = 1.0
+    promote_delta: float = 0.0
+    promotes: bool = True  # False: guarded on the rollback side only
+    share: float = 0.0  # of the rollback error budget, before it is renormalised; 0: alerts and promotes, never rolls back
+    unit: str = ""  # for people: "USD", "tokens"
+
+
+class Measures(Frozen, frozen=True, kw_only=True):
+    """What a route measures of its answers beside failures and latency; a rollout keeps it as it was at its creation."""
+
+    metrics: tuple[MetricSpec, ...] = ()
+    classes: tuple[str, ...] = ()  # names of strata 1, 2, ...; stratum 0 is every other request
+    diversity: str = ""  # source of the answer's text whose variety is guarded; empty: not guarded
+    first_byte: bool = False  # whether the time to the first byte is guarded

@@ -120,6 +120,7 @@ def _pending(spec: RouteSpec, stable: VersionSpec, candidate: VersionSpec, *, pl
         answer_timeout_s=spec.deadlines.answer_s,
         connect_timeout_s=spec.deadlines.connect_s,
         sticky=spec.unit.source is not UnitSource.REQUEST,
+        measures=spec.measures,
     )
 
 

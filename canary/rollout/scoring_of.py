@@ -18,6 +18,8 @@ def scoring_spec(state: RolloutState) -> ScoringSpec:
         stage_factors=stage_factors([stage.weight_bp for stage in plan.stages]),
         shadow_lane_weight=plan.shadow_lane_weight if plan.has_shadow else 0.0,
         min_candidate_events=plan.min_candidate_events,
+        measures=state.measures,
+        sticky=state.sticky,
     )
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from canary.rollout.plan import Plan
 from canary.stats.evidence import Evidence
 from canary.stats.scoring import Scoring
-from canary.terms import Action, Frozen, Phase, Scored, Verdict
+from canary.terms import Action, Frozen, Measures, Phase, Scored, Verdict
 
 
 class Reason(StrEnum):
@@ -69,6 +69,7 @@ class RolloutState(Frozen, frozen=True, kw_only=True):
     because: str = ""  # the reason of the last decision, in one sentence
     retry_of: str = ""
     resumed_at: datetime | None = None  # a stage's time limit starts anew when a person resumes it
+    measures: Measures = Measures()  # of the route, as they were when the rollout was created
 
     @property
     def segment(self) -> SegmentRef | None:

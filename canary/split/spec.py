@@ -1,6 +1,6 @@
 """What a route is, as the data plane reads it: frozen, hashed, free of secrets."""
 
-from canary.terms import Frozen, RouteKind, UnitSource
+from canary.terms import Frozen, Measures, RouteKind, UnitSource
 
 
 class SecretRef(Frozen, frozen=True, kw_only=True):
@@ -99,6 +99,8 @@ class RouteSpec(Frozen, frozen=True, kw_only=True):
     mirror: MirrorSpec = MirrorSpec()
     record: RecordSpec = RecordSpec()
     deadlines: Deadlines = Deadlines()
+    measures: Measures = Measures()
+    class_header: str = ""  # request header (lower case) that names the task class: one of `measures.classes`
     split: Split | None = None
 
     def version(self, name: str) -> VersionSpec:

@@ -3,6 +3,24 @@
 from canary.terms import Frozen
 
 
+class ClassEvidence(Frozen, frozen=True, kw_only=True):
+    """One task class of a metric; for people, and for the verdict of each class."""
+
+    name: str  # "" for the requests of no named class
+    n_candidate: int
+    n_stable: int
+    bad_candidate: float  # scored 1, or the sum of values
+    bad_stable: float
+    log_e_rollback: float
+
+
+class Alert(Frozen, frozen=True, kw_only=True):
+    """What people should know of, and what neither promotes nor rolls back by itself."""
+
+    name: str  # "limit:error", "class_mix", "missing_telemetry"
+    because: str
+
+
 class MetricEvidence(Frozen, frozen=True, kw_only=True):
     """One metric at one look. Logs are natural; a threshold is crossed where `log_e >= need`."""
 
@@ -20,7 +38,11 @@ class MetricEvidence(Frozen, frozen=True, kw_only=True):
     need_promote: float | None = None
     candidate_events: int = 0  # canary and shadow lanes together
     min_events: int = 0
-    abstains: str = ""  # why it says nothing, e.g. "sticky units"
+    abstains: str = ""  # why it says nothing, e.g. "underpowered_clusters"
+    mean_candidate: float | None = None  # of metrics whose values are amounts, in their own unit
+    mean_stable: float | None = None
+    unit: str = ""
+    classes: tuple[ClassEvidence, ...] = ()
 
     @property
     def breached(self) -> bool:
@@ -49,4 +71,5 @@ class Evidence(Frozen, frozen=True, kw_only=True):
     stage_settled_s: float  # span of the present stage's own starts settled for the longest promote age
     newest_tick_age_s: float | None  # by database time, since any journal's counters last grew; None: never
     as_of_us: int  # last committed tick of the slowest live journal; 0: none
-    abstains: str = ""  # why no metric may decide, e.g. "sticky units"
+    abstains: str = ""  # why no metric may decide
+    alerts: tuple[Alert, ...] = ()

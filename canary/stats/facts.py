@@ -11,3 +11,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     failed: bool
     left: bool  # the client went first
     lost: bool = False
+    ttfb_us: int = -1  # written -> first byte; -1 where none came
+    exchange_id: bytes = b""  # decides how values are rounded
+    unit_hash: bytes = b""  # of a sticky unit
+    values: tuple[float | None, ...] = ()  # as read, in the order of the measures' metrics; None: absent, NaN: no number
+    answer: bytes = b""  # digest of the answer's text where its diversity is guarded; empty: there is none

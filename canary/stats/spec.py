@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from canary.terms import Frozen
+from canary.terms import Frozen, Measures
 
 LARGEST_FACTOR: Final = 20.0
 """No early stage is asked for less than a twentieth of the final margin's precision."""
@@ -46,6 +46,8 @@ class Shares(Frozen, frozen=True, kw_only=True):
     error: float = 0.15
     error_timeout: float = 0.08
     latency: float = 0.20
+    first_byte: float = 0.10
+    rare: float = 0.15  # together: throughput, and what there is of client errors, abandoned, over the cap, diversity
 
 
 class ScoringSpec(Frozen, frozen=True, kw_only=True):
@@ -65,7 +67,10 @@ class ScoringSpec(Frozen, frozen=True, kw_only=True):
     stage_factors: tuple[float, ...] = (1.0,)  # `stage_factors(weights)`; empty: a rollout that has only a shadow
     shadow_lane_weight: float = 0.25  # 0: a rollout without a shadow; a single lane has weight 1
     shadow_factor: float = LARGEST_FACTOR  # widens the errors' promote margin on the way out of the shadow
-    min_candidate_events: int = 3  # for error metrics
+    min_candidate_events: int = 3  # for rare metrics
+    first_byte: tuple[LatencyMargin, ...] = ()  # margins of the time to the first byte; empty: not guarded
+    measures: Measures = Measures()
+    sticky: bool = False  # units keep their arm: users are compared, not requests
 
 
 def stage_factors(weights_bp: Sequence[int]) -> tuple[float, ...]:

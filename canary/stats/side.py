@@ -1,0 +1,42 @@
+"""One metric's rollback side as parts that add: what late onset's restarts and all kinds of metrics have in common."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from canary.stats.tables import Vector
+from canary.terms import Scored
+
+Ints = npt.NDArray[np.int64]
+
+
+class Counted(NamedTuple):
+    """Settled counts of one segment, or of one minute of it."""
+
+    weight_bp: int
+    scored: Scored
+    rates: Ints  # [strata, contrasts, 4]
+    values: Ints  # [columns], laid out by `values.columns_of(scoring)`
+
+
+class Side(Protocol):
+    """The bets of one metric against "not worse than tolerated"."""
+
+    @property
+    def name(self) -> str:
+        """The metric's name."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Number of components."""
+        ...
+
+    def components(self, found: Counted) -> Vector:
+        """Log e that these counts add to each component, [size]; these add over segments and minutes."""
+        ...
+
+    def combine(self, parts: Vector) -> Vector:
+        """Log e-value of added components, [..., size] -> [...]: mixed over bets, strata, thresholds and lanes, in that order."""
+        ...
