@@ -81,7 +81,8 @@ class DataPlane:
             drop = self._not_copied(route, head, len(body), whole=whole)
         if assignment.segment:
             mirrored = assignment.in_share and drop is _NO_DROP
-            self._journal.open(Open(exchange_id, assignment.segment, 0, assignment.arm, start_at_us, mirrored))
+            opened = (exchange_id, assignment.segment, 0, assignment.arm, start_at_us, mirrored, False, assignment.unit_hash)
+            self._journal.open(Open(*opened))
             if not self._flush_due:
                 self._flush_soon()
         if not whole:

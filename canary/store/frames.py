@@ -30,6 +30,7 @@ class Open(msgspec.Struct, array_like=True, frozen=True, gc=False):
     start_at_us: int
     mirrored: bool  # under a rollout's shadow share: a pair is meant to follow (a drop is said in the live frame)
     carried: bool = False  # copied to the start of a new journal segment, still in flight
+    unit_hash: bytes = b""  # as in its live frame, for exchanges that never come to one
 
 
 class Side(msgspec.Struct, array_like=True, frozen=True, gc=False):

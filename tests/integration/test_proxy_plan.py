@@ -105,7 +105,8 @@ def test_a_unit_stays_on_its_arm_and_never_moves_back_as_the_weight_grows(
     assert {live.segment for live in lives} == {2, 3, 4}
     assert all(len(live.unit_hash) == 8 and live.assigned_by is AssignedBy.HASH for live in lives)
     assert len({live.unit_hash for live in lives}) == len(users)
-    assert len(frames_of(Open, tmp_path)) == len(lives)
+    hashes = {live.exchange_id: live.unit_hash for live in lives}
+    assert {frame.exchange_id: frame.unit_hash for frame in frames_of(Open, tmp_path)} == hashes
 
 
 @pytest.mark.parametrize("field", ["", "x-user: \r\n", f"x-user: {'u' * 257}\r\n"])
@@ -130,8 +131,8 @@ def test_the_coin_of_a_request_is_the_bucket_of_its_id(both: Pair, tmp_path: Pat
         assert live.bucket == bucket_of(SALT, live.exchange_id)
         assert live.arm is (Arm.CANDIDATE if live.bucket < 3_000 else Arm.STABLE)
         assert live.side.version == ("v2" if live.arm is Arm.CANDIDATE else "v1")
-    opened = {(one.exchange_id, one.segment, one.arm) for one in frames_of(Open, tmp_path)}
-    assert opened == {(live.exchange_id, 7, live.arm) for live in lives}
+    opened = {(one.exchange_id, one.segment, one.arm, one.unit_hash) for one in frames_of(Open, tmp_path)}
+    assert opened == {(live.exchange_id, 7, live.arm, b"") for live in lives}
 
 
 def test_a_signed_word_forces_an_arm_outside_the_statistics(both: Pair, tmp_path: Path) -> None:

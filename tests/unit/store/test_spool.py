@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
-from canary.store.frames import Live, Open
-from canary.store.framing import HEADER_BYTES, SEGMENT_HEADER_BYTES, frame_bytes
+from canary.store.frames import FrameKind, Live, Open
+from canary.store.framing import DECODERS, HEADER_BYTES, SEGMENT_HEADER_BYTES, frame_bytes, payload_of
 from canary.store.spool import JournalDir, Offset, journals, sweep
 from tests.support.frames import a_live, a_pair, a_side, a_tick, a_writer, an_open, read_all, the_journal, write
 
@@ -208,3 +210,12 @@ def test_live_frames_keep_every_field(tmp_path: Path) -> None:
     (found,) = read_all(the_journal(tmp_path))[0]
     assert isinstance(found, Live)
     assert found == live
+
+
+def test_open_frames_keep_the_unit_and_those_of_before_have_none(tmp_path: Path) -> None:
+    writer = a_writer(tmp_path)
+    opened = an_open(unit_hash=b"12345678")
+    write(writer, opened)
+    assert read_all(the_journal(tmp_path))[0] == [opened]
+    as_before = msgspec.msgpack.encode(msgspec.msgpack.decode(payload_of(opened))[:7])
+    assert DECODERS[FrameKind.OPEN].decode(as_before) == replace(opened, unit_hash=b"")
