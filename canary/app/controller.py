@@ -1,21 +1,20 @@
 """The controller's process: publishes the file, decides while it leads, and serves the admin port."""
 
-import argparse
 import asyncio
 import os
 import socket
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 
 from canary.api.services import Books, Reloaded, Services
 from canary.app.admin import AdminPort
-from canary.app.home import Home, make_state_dir, read_home
+from canary.app.home import Home
 from canary.app.leash import Leash
 from canary.app.opening import Opening
+from canary.app.process import run_process
 from canary.app.publish import Publisher
 from canary.control.books import Books as ControlBooks
 from canary.control.look import Looks
@@ -29,7 +28,6 @@ from canary.store.database import Database
 from canary.store.pairs import Pairs
 from canary.store.plans import PostgresPlans
 from canary.telemetry.guard import guarded
-from canary.telemetry.logs import setup_logs
 
 _LOOK_S = 1.0
 
@@ -156,22 +154,14 @@ class _Sight:
         return next((row.evidence for row in rows if row.evidence is not None), None)
 
 
+async def lead(home: Home, control_fd: int | None) -> None:
+    """Until the supervisor's word or end; raises CanaryError where it cannot run."""
+    await Controller(home, env=os.environ).run(control_fd=control_fd)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """`python -m canary.app.controller`: started by the supervisor."""
-    parser = argparse.ArgumentParser(prog="canary-controller")
-    parser.add_argument("--control-fd", type=int)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--state-dir", type=Path)
-    given = parser.parse_args(arguments)
-    setup_logs("controller")
-    try:
-        home = read_home(given.config, env=os.environ, state_dir=given.state_dir)
-        make_state_dir(home)
-        asyncio.run(Controller(home, env=os.environ).run(control_fd=given.control_fd))
-    except CanaryError as error:
-        structlog.get_logger("canary.controller").error("cannot run", reason=str(error), hint=error.hint)
-        return 1
-    return 0
+    return run_process("controller", lead, arguments)
 
 
 if __name__ == "__main__":
