@@ -172,6 +172,9 @@ def _plan(path: Path, plan: dict[str, Any]) -> Iterator[Finding]:
     if holdback is not None and holdback > 5_000:
         yield (*path, "watch", "holdback"), False, "a holdback is at most 50%"
     yield from _margins((*path, "margins"), _mapping(plan.get("margins")))
+    for metric, share in _mapping(plan.get("limits")).items():
+        if _try(units.share_bp, share) in {0, 10_000}:
+            yield (*path, "limits", metric), False, "a limit lies between 0% and 100%: at either end it says nothing"
 
 
 def _margins(path: Path, margins: dict[str, Any]) -> Iterator[Finding]:

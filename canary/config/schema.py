@@ -192,6 +192,13 @@ class MarginsModel(Section):
     p99: P99Model = P99Model()
 
 
+class HarmBudgetModel(Section):
+    """The most that a candidate may cost before it is rolled back, over what stable would have cost."""
+
+    failed: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    cost: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+
+
 class PlanModel(Section):
     """Shadow, stages, watch, margins and error budget of a rollout."""
 
@@ -201,6 +208,8 @@ class PlanModel(Section):
     )
     watch: WatchModel = WatchModel()
     margins: MarginsModel = MarginsModel()
+    harm_budget: HarmBudgetModel = HarmBudgetModel()
+    limits: dict[Name, Share] = Field(default_factory=dict, description="alerts, by the candidate alone")
     alpha_rollback: Annotated[float, Field(gt=0, le=0.5)] = _P.alpha_rollback
     alpha_promote: Annotated[float, Field(gt=0, le=0.5)] = _P.alpha_promote
     min_profile: Annotated[int, Field(ge=1)] = _P.min_profile
@@ -233,7 +242,6 @@ NOT_YET: dict[type[Section], dict[str, str]] = {
     PlanModel: {
         "guardrails": "a choice of guardrails (errors and latency are always guarded)",
         "approve": "stages that wait for a person",
-        "harm_budget": "a harm budget",
     },
 }
 NOT_YET_VALUES: dict[tuple[type[Section], str, str], str] = {

@@ -50,6 +50,13 @@ class Watch(Frozen, frozen=True, kw_only=True):
     holdback_bp: int = 500
 
 
+class HarmBudget(Frozen, frozen=True, kw_only=True):
+    """The most that a candidate may cost over what stable would have cost, before it is out; None: no bound."""
+
+    failed: float | None = None  # requests
+    cost: float | None = None  # in the unit of the metric `cost`
+
+
 class Plan(Frozen, frozen=True, kw_only=True):
     """Everything that a rollout's decisions depend on beside evidence and time."""
 
@@ -63,6 +70,8 @@ class Plan(Frozen, frozen=True, kw_only=True):
     )
     watch: Watch = Watch()
     margins: Margins = Margins()
+    harm_budget: HarmBudget = HarmBudget()
+    limits: dict[str, float] = {}  # of the candidate alone, metric -> share: over it people are told, nothing is rolled back
     alpha_rollback: float = 0.05
     alpha_promote: float = 0.05
     min_profile: int = 2_000
@@ -131,6 +140,12 @@ class Plan(Frozen, frozen=True, kw_only=True):
             "stages.dwell_s": min((stage.dwell_s for stage in self.stages), default=0.0),
         }
         found += [f"{name}: {value:g} is below 0" for name, value in least.items() if value < 0]
+        for name, budget in (("failed", self.harm_budget.failed), ("cost", self.harm_budget.cost)):
+            if budget is not None and budget <= 0:
+                found.append(f"harm_budget.{name}: {budget:g} is not above 0: it would be spent before it begins")
+        found += [
+            f"limits.{name}: {limit:g} is not between 0 and 1" for name, limit in self.limits.items() if not 0 < limit < 1
+        ]
         if self.max_duration_s <= 0:
             found.append(f"max_duration_s: {self.max_duration_s:g} is not above 0")
         return found
