@@ -43,6 +43,9 @@ class MetricEvidence(Frozen, frozen=True, kw_only=True):
     mean_stable: float | None = None
     unit: str = ""
     classes: tuple[ClassEvidence, ...] = ()
+    log_e_promote_pairs: float | None = None  # an early stage's gate passes on either evidence, each at half the error
+    need_promote_pairs: float | None = None
+    promote_abstains: str = ""  # why its promote side alone says nothing, e.g. "no_profile"
 
     @property
     def breached(self) -> bool:
@@ -54,9 +57,15 @@ class MetricEvidence(Frozen, frozen=True, kw_only=True):
     @property
     def cleared(self) -> bool:
         """True where the promote threshold is crossed, or the metric has no promote side."""
+        if self.abstains or self.promote_abstains:
+            return False
         if self.log_e_promote is None or self.need_promote is None:
-            return not self.abstains
-        return not self.abstains and self.log_e_promote >= self.need_promote
+            return True
+        if self.log_e_promote >= self.need_promote:
+            return True
+        if self.log_e_promote_pairs is None or self.need_promote_pairs is None:
+            return False
+        return self.log_e_promote_pairs >= self.need_promote_pairs
 
 
 class Evidence(Frozen, frozen=True, kw_only=True):

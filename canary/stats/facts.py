@@ -16,3 +16,4 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unit_hash: bytes = b""  # of a sticky unit
     values: tuple[float | None, ...] = ()  # as read, in the order of the measures' metrics; None: absent, NaN: no number
     answer: bytes = b""  # digest of the answer's text where its diversity is guarded; empty: there is none
+    client_error: bool = False  # answered with a status that says the request was wrong: 4xx, but 408 and 429

@@ -70,6 +70,7 @@ class ScoringSpec(Frozen, frozen=True, kw_only=True):
     min_candidate_events: int = 3  # for rare metrics
     first_byte: tuple[LatencyMargin, ...] = ()  # margins of the time to the first byte; empty: not guarded
     measures: Measures = Measures()
+    answer_key: bytes = b""  # `diversity.answer_key(salt)`: which answers share a bin is the rollout's own
     sticky: bool = False  # units keep their arm: users are compared, not requests
 
 
