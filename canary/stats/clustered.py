@@ -15,8 +15,8 @@ import numpy as np
 
 from canary.stats.bets import mixed
 from canary.stats.clusters import Clusters, Ints
+from canary.stats.contrast import Vector
 from canary.stats.mixture import one_sided_log_e
-from canary.stats.tables import Vector
 from canary.terms import Frozen
 
 UNDERPOWERED: Final = "underpowered_clusters"

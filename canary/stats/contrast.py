@@ -1,9 +1,17 @@
-"""What a rollout compares: contrasts of the arms, the metrics they speak for, and the scoring that holds both."""
+"""What a rollout compares: contrasts of the arms, and the metrics they speak for."""
 
 from enum import StrEnum
+from typing import Final
 
-from canary.stats.spec import ScoringSpec
+import numpy as np
+import numpy.typing as npt
+
 from canary.terms import Frozen
+
+Vector = npt.NDArray[np.float64]
+
+CELLS: Final = 4
+"""Counts of one contrast."""
 
 
 class Rule(StrEnum):
@@ -46,19 +54,3 @@ class Metric(Frozen, frozen=True, kw_only=True):
     promote: tuple[int, ...] = ()  # the promote contrast of each stage
     promote_pairs: int | None = None  # the promote contrast over pairs
     counts_failures: bool = False  # warm-up counts for it too, and it needs `min_candidate_events`
-
-
-class Scoring(Frozen, frozen=True, kw_only=True, cache_hash=True):
-    """The frozen scoring of one rollout; all that an outcome's cells and their meaning depend on."""
-
-    spec: ScoringSpec
-    profile_n: int
-    ages_us: tuple[int, ...]  # all ages of the canary lane's contrasts, ascending
-    candidate_us: tuple[int, ...]  # all thresholds of each arm, ascending
-    stable_us: tuple[int, ...]
-    pair_age_us: int  # the age of every pair contrast
-    pair_candidate_us: tuple[int, ...]
-    pair_stable_us: tuple[int, ...]
-    pair_later: float  # 1 + d of the pairs' sign table
-    contrasts: tuple[Contrast, ...]
-    metrics: tuple[Metric, ...]

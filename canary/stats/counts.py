@@ -6,8 +6,9 @@ from typing import Final
 import numpy as np
 
 from canary.stats.cells import ARM_SHIFT, SECOND_SHIFT, WHOLE_MINUTE, arrays_of, from_bytes, to_bytes
-from canary.stats.contrast import Scoring
-from canary.stats.tables import CELLS, Tables, Vector, tables_of
+from canary.stats.contrast import CELLS, Vector
+from canary.stats.frozen import Scoring
+from canary.stats.tables import Tables, tables_of
 from canary.terms import Frozen
 
 __all__ = ["CounterRow", "Horizon", "Ledger", "SegmentTotals", "Totals", "from_bytes", "to_bytes"]

@@ -9,9 +9,8 @@ from scipy.special import log_ndtr, ndtr
 
 from canary.stats import bets as rates
 from canary.stats import means
-from canary.stats.contrast import Contrast
+from canary.stats.contrast import Contrast, Vector
 from canary.stats.means import Effect, Margin, MeanMetric
-from canary.stats.tables import Vector
 from canary.terms import Frozen
 
 WINDOW_S: Final = 300.0

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from canary.stats.contrast import Contrast, Metric, Rule, Scoring
+from canary.stats.contrast import Contrast, Metric, Rule
+from canary.stats.frozen import Scoring
 from canary.stats.profile import Profile
 from canary.stats.spec import LatencyMargin, ScoringSpec
 from canary.terms import Frozen

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from canary.stats.bets import CLIP, mixed, rare_log_e
+from canary.stats.contrast import Vector
 from canary.stats.kelly import LADDER
-from canary.stats.tables import Vector
 
 THROUGHPUT_RATIOS: Final = (0.5, 0.8, 0.9, 0.95)
 """Alternatives: the candidate's completions beside its share of them."""

@@ -15,9 +15,8 @@ from scipy.special import betainc, betaln
 
 from canary.stats import bets as rates
 from canary.stats import means
-from canary.stats.contrast import Contrast
+from canary.stats.contrast import Contrast, Vector
 from canary.stats.means import Margin, MeanCounts, MeanMetric
-from canary.stats.tables import Vector
 from canary.terms import BUCKETS, Frozen
 
 BISECTIONS: Final = 40

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from canary.stats.tables import Vector
+from canary.stats.contrast import Vector
 
 LADDER: Final = 10
 """Bets of .98 * lmax * 2^-k that need no profile."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import erfcx, log_ndtr
 
-from canary.stats.tables import Vector
+from canary.stats.contrast import Vector
 
 _BISECTIONS: Final = 200
 _LN_2: Final = math.log(2.0)

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from canary.stats.tables import Vector
+from canary.stats.contrast import Vector
 
 BLOCK_S: Final = 60
 """A block is a minute of start times."""

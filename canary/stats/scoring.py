@@ -4,9 +4,9 @@ from bisect import bisect_left, bisect_right
 from typing import Final
 
 from canary.stats.cells import ARM_SHIFT, END, METRIC_SHIFT, PAIR_DROP, PAIR_END, PAIR_START, SECOND_SHIFT, START, STRATUM_SHIFT
-from canary.stats.contrast import Scoring
 from canary.stats.facts import Fact
 from canary.stats.freezing import freeze
+from canary.stats.frozen import Scoring
 from canary.stats.spec import ScoringSpec
 from canary.terms import Arm
 

@@ -5,10 +5,19 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from canary.stats.tables import Vector
-from canary.terms import Scored
+from canary.stats.contrast import Vector
+from canary.terms import Frozen, Scored
 
 Ints = npt.NDArray[np.int64]
+
+
+class SegmentWeight(Frozen, frozen=True, kw_only=True):
+    """What the statistics need to know of a segment."""
+
+    id: int
+    stage: int  # -1: shadow; 0..n-1: stages; n: watch
+    weight_bp: int
+    scored: Scored
 
 
 class Counted(NamedTuple):
@@ -38,5 +47,5 @@ class Side(Protocol):
         ...
 
     def combine(self, parts: Vector) -> Vector:
-        """Log e-value of added components, [..., size] -> [...]: mixed over bets, strata, thresholds and lanes, in that order."""
+        """Log e-value of added components, [..., size] -> [...]: mixed over bets, strata, thresholds, lanes, in that order."""
         ...

@@ -19,13 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from canary.stats.cells import ARM_SHIFT, END, METRIC_SHIFT, PAIR_DROP, PAIR_END, PAIR_START, START
-from canary.stats.contrast import Contrast, Rule, Scoring
+from canary.stats.contrast import CELLS, Contrast, Rule, Vector
+from canary.stats.frozen import Scoring
 from canary.stats.scoring import BETTER, FAILED, WORSE
 
-Vector = npt.NDArray[np.float64]
-
-CELLS: Final = 4
-"""Counts of one contrast."""
+__all__ = ["CELLS", "Tables", "Vector", "tables_of"]
 
 _BIN_MASK: Final = (1 << 16) - 1
 _ARM_BIT: Final = 1 << ARM_SHIFT

@@ -6,24 +6,20 @@ from typing import Final
 
 import numpy as np
 
-from canary.stats.bets import factors_of, family_of, mixed
-from canary.stats.contrast import Metric, Rule, Scoring
+from canary.stats.bets import mixed
+from canary.stats.contrast import CELLS, Metric, Rule, Vector
 from canary.stats.counts import SegmentTotals, Totals
 from canary.stats.evidence import Evidence, MetricEvidence
+from canary.stats.family import factors_of, family_of
+from canary.stats.frozen import Scoring
 from canary.stats.ratio import BROKEN_LOG_E, sample_ratio_log_e
-from canary.stats.tables import CELLS, Vector, tables_of
-from canary.terms import BUCKETS, Frozen, Scored
+from canary.stats.side import SegmentWeight
+from canary.stats.tables import tables_of
+from canary.terms import BUCKETS, Scored
+
+__all__ = ["STICKY", "SegmentWeight", "silent", "weigh"]
 
 STICKY: Final = "sticky units"
-
-
-class SegmentWeight(Frozen, frozen=True, kw_only=True):
-    """What the statistics need to know of a segment."""
-
-    id: int
-    stage: int  # -1: shadow; 0..n-1: stages; n: watch
-    weight_bp: int
-    scored: Scored
 
 
 def weigh(

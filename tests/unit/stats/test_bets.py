@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from canary.stats.bets import CLIP, bets, factors_of, family_of, largest_bet, log_factors, mixed, rare_log_e, scores
+from canary.stats.bets import CLIP, bets, largest_bet, log_factors, mixed, rare_log_e, scores
 from canary.stats.contrast import Contrast, Rule
+from canary.stats.family import factors_of, family_of
 from canary.stats.scoring import freeze
 from tests.support.scorings import a_profile, a_scoring, a_spec
 

@@ -4,7 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from canary.stats.contrast import Metric, Rule, Scoring
+from canary.stats.contrast import Metric, Rule
+from canary.stats.frozen import Scoring
 from canary.stats.scoring import freeze
 from canary.stats.spec import LatencyMargin, stage_factors
 from tests.support.scorings import a_profile, a_scoring, a_spec

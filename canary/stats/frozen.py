@@ -1,0 +1,23 @@
+"""The frozen scoring of one rollout: all that its cells, and what they mean, depend on."""
+
+from canary.stats.contrast import Contrast, Metric
+from canary.stats.spec import ScoringSpec
+from canary.stats.value_plan import ValuePlan
+from canary.terms import Frozen
+
+
+class Scoring(Frozen, frozen=True, kw_only=True, cache_hash=True):
+    """The frozen scoring of one rollout; all that an outcome's cells and their meaning depend on."""
+
+    spec: ScoringSpec
+    profile_n: int
+    ages_us: tuple[int, ...]  # all ages of the canary lane's contrasts, ascending
+    candidate_us: tuple[int, ...]  # all thresholds of each arm, ascending
+    stable_us: tuple[int, ...]
+    pair_age_us: int  # the age of every pair contrast
+    pair_candidate_us: tuple[int, ...]
+    pair_stable_us: tuple[int, ...]
+    pair_later: float  # 1 + d of the pairs' sign table
+    contrasts: tuple[Contrast, ...]
+    metrics: tuple[Metric, ...]
+    values: ValuePlan = ValuePlan()
