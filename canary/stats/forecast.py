@@ -16,7 +16,7 @@ from canary.terms import Frozen
 WINDOW_S: Final = 300.0
 """Growth is measured over the last five minutes."""
 
-_LEAST_S: Final = 30.0
+LEAST_S: Final = 30.0
 """A shorter history is no trend."""
 
 _STEPS: Final = 60
@@ -42,7 +42,7 @@ def eta_s(looks: Sequence[Look], need: float) -> float | None:
         return 0.0
     first = next(look for look in looks if look.at_s >= last.at_s - WINDOW_S)
     span_s, growth = last.at_s - first.at_s, last.log_e - first.log_e
-    if span_s < _LEAST_S or growth <= 0:
+    if span_s < LEAST_S or growth <= 0:
         return None
     return (need - last.log_e) * span_s / growth
 
