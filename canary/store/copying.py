@@ -32,14 +32,14 @@ OUTCOME_COLUMNS: Final = (
     *("end_us", "attempts", "request_bytes", "response_bytes"),
     *("connect_us", "written_us", "first_byte_us", "latency_us"),
     *("route", "rollout", "lane", "arm", "version", "assigned_by", "method", "ending", "fault", "mirror", "mirror_drop"),
-    *("unit_hash", "path", "request_headers", "response_headers"),
+    *("unit_hash", "path", "request_headers", "response_headers", "facts"),
 )
 PAIR_COLUMNS: Final = (
     *("exchange_id", "recorded_at", "start_at", "segment", "same_status", "lost", "differs"),
     *("live_status", "live_failed", "live_end_us", "live_bytes"),
     *("shadow_status", "shadow_failed", "shadow_end_us", "shadow_bytes"),
     *("live_latency_us", "live_ttfb_us", "shadow_latency_us", "shadow_ttfb_us", "same_body"),
-    *("route", "rollout", "live_version", "shadow_version", "live_ending", "shadow_ending"),
+    *("route", "rollout", "live_version", "shadow_version", "live_ending", "shadow_ending", "facts", "shadow_facts"),
 )
 BODY_COLUMNS: Final = ("exchange_id", "recorded_at", "keep_until", "route", "body")
 
@@ -111,11 +111,11 @@ def outcome_bytes(row: OutcomeRow, recorded: int) -> bytes:
         durations = _DURATIONS.pack(8, connect, 8, written, 8, first, 8, latency)
     else:
         durations = _durations((connect, written, first, latency))
-    unit_hash, path, asked, answered = values[27:]
+    unit_hash, path, asked, answered, facts = values[27:]
     return b"".join(
         (
             _OUTCOME.pack(
-                *(32, 16, _checked(eid), 8, recorded, 8, start - EPOCH_US, 4, segment, 2, stratum, 2, bucket, 2, weight),
+                *(33, 16, _checked(eid), 8, recorded, 8, start - EPOCH_US, 4, segment, 2, stratum, 2, bucket, 2, weight),
                 *(2, status, 1, failed, 8, end, 2, attempts, 8, sent, 8, got),
             ),
             durations,
@@ -124,6 +124,7 @@ def outcome_bytes(row: OutcomeRow, recorded: int) -> bytes:
             _field(text(path)),
             _long_text(asked),
             _long_text(answered),
+            _field(text(facts)) if facts else _NULL,
         )
     )
 
@@ -140,12 +141,13 @@ def pair_bytes(row: PairRow, recorded: int) -> bytes:
     return b"".join(
         (
             _PAIR.pack(
-                *(26, 16, _checked(eid), 8, recorded, 8, start - EPOCH_US, 4, segment, 1, same_status, 1, lost, 1, row.differs),
+                *(28, 16, _checked(eid), 8, recorded, 8, start - EPOCH_US, 4, segment, 1, same_status, 1, lost, 1, row.differs),
                 *(2, status, 1, failed, 8, end, 8, size, 2, s_status, 1, s_failed, 8, s_end, 8, s_size),
             ),
             durations,
             _NULL if same_body is None else _TRUE if same_body else _FALSE,
-            _pair_texts(values[18:]),
+            _pair_texts(values[18:24]),
+            *[_field(text(facts)) if facts else _NULL for facts in values[24:]],
         )
     )
 

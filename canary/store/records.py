@@ -27,12 +27,14 @@ VALUES (%(journal)s, %(sidecar)s, %(offset)s, %(tick_at_us)s, %(dead)s, %(reject
 ON CONFLICT (journal) DO NOTHING
 RETURNING now()"""
 # A revision is the id of the writing transaction: see `PostgresCounters.read` for how a reader misses none.
+# A minute that was moved into the fleet's row stays there: whatever a courier still believes, its own row is not written again.
 _COUNTERS: Final = """
-INSERT INTO counters (rollout, journal, segment, minute, cells, revision)
-SELECT d.rollout, %(journal)s, d.segment, d.minute, d.cells, pg_current_xact_id()::text::bigint
-FROM unnest(%(rollouts)s::text[], %(segments)s::integer[], %(minutes)s::integer[], %(cells)s::bytea[])
-  AS d (rollout, segment, minute, cells)
-ON CONFLICT (rollout, journal, segment, minute) DO UPDATE SET cells = excluded.cells, revision = excluded.revision"""
+INSERT INTO counters (rollout, journal, segment, minute, part, cells, revision)
+SELECT d.rollout, %(journal)s, d.segment, d.minute, d.part, d.cells, pg_current_xact_id()::text::bigint
+FROM unnest(%(rollouts)s::text[], %(segments)s::integer[], %(minutes)s::integer[], %(cells)s::bytea[], %(parts)s::smallint[])
+  AS d (rollout, segment, minute, cells, part)
+WHERE NOT EXISTS (SELECT 1 FROM closings k WHERE k.rollout = d.rollout AND k.journal = %(journal)s AND k.minute >= d.minute)
+ON CONFLICT (rollout, journal, segment, minute, part) DO UPDATE SET cells = excluded.cells, revision = excluded.revision"""
 _PROFILES: Final = """
 INSERT INTO profiles (route, version_hash, journal, hour, cells)
 SELECT d.route, d.version_hash, %(journal)s, d.hour, d.cells
@@ -42,8 +44,8 @@ ON CONFLICT (route, version_hash, hour, journal) DO UPDATE SET cells = excluded.
 
 _STATE: Final = 'SELECT "offset", tick_at_us, dead FROM journals WHERE journal = %(journal)s'
 _OPEN_COUNTERS: Final = """
-SELECT rollout, segment, minute, cells FROM counters WHERE journal = %(journal)s AND minute >= %(minute)s
-ORDER BY rollout, segment, minute"""
+SELECT rollout, segment, minute, cells, part FROM counters WHERE journal = %(journal)s AND minute >= %(minute)s
+ORDER BY rollout, segment, minute, part"""
 _OPEN_PROFILES: Final = """
 SELECT route, version_hash, hour, cells FROM profiles WHERE journal = %(journal)s AND hour >= %(hour)s
 ORDER BY route, version_hash, hour"""
@@ -144,8 +146,14 @@ async def _copy(
 async def _fold(connection: Connection, batch: RecordBatch) -> None:
     """Writes the cumulative cells: the newest value of a key wins, and only this journal's courier writes it."""
     if batch.counters:
-        rollouts, segments, minutes, cells = zip(*batch.counters, strict=True)
-        values: dict[str, Any] = {"rollouts": rollouts, "segments": segments, "minutes": minutes, "cells": cells}
+        rollouts, segments, minutes, cells, parts = zip(*batch.counters, strict=True)
+        values: dict[str, Any] = {
+            "rollouts": rollouts,
+            "segments": segments,
+            "minutes": minutes,
+            "cells": cells,
+            "parts": parts,
+        }
         await connection.execute(_COUNTERS, {"journal": batch.journal, **{k: list(v) for k, v in values.items()}})
     if batch.profiles:
         routes, hashes, hours, cells = zip(*batch.profiles, strict=True)

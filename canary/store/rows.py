@@ -45,6 +45,7 @@ class OutcomeRow(msgspec.Struct, frozen=True, gc=False):
     path: str = ""
     request_headers: str = ""  # JSON text; empty where none
     response_headers: str = ""
+    facts: str = ""  # JSON text: declared values by name; empty where the route declares none
 
 
 class PairRow(msgspec.Struct, frozen=True, gc=False):
@@ -74,6 +75,8 @@ class PairRow(msgspec.Struct, frozen=True, gc=False):
     shadow_version: str
     live_ending: Ending
     shadow_ending: Ending
+    facts: str = ""  # of the live answer: JSON text; empty where the route declares no values
+    shadow_facts: str = ""
 
     @property
     def differs(self) -> bool:
@@ -91,12 +94,13 @@ class BodyRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class CounterDelta(NamedTuple):
-    """One journal's cells of one minute of starts: cumulative, so writing it twice changes nothing."""
+    """One journal's cells of a part of one minute of starts: cumulative, so writing it twice changes nothing."""
 
     rollout: str
     segment: int
     minute: int  # start_at_us // 60_000_000
     cells: bytes
+    part: int = 0  # 0: the whole minute in one piece; otherwise a `canary.stats.cells.part_of`
 
 
 class ProfileDelta(NamedTuple):

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -25,7 +26,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 
 metadata: Final = MetaData(
     naming_convention={
@@ -58,8 +59,8 @@ def _int(name: str, **options: Any) -> _Col:
     return Column(name, Integer, **({"nullable": False, "autoincrement": False} | options))
 
 
-def _small(name: str) -> _Col:
-    return Column(name, SmallInteger, nullable=False)
+def _small(name: str, **options: Any) -> _Col:
+    return Column(name, SmallInteger, **({"nullable": False} | options))
 
 
 def _bool(name: str, **options: Any) -> _Col:
@@ -224,10 +225,65 @@ counters: Final = Table(
     _text("journal", primary_key=True),
     _int("segment", primary_key=True),
     _int("minute", primary_key=True),
+    _small("part", primary_key=True, autoincrement=False, server_default=text("0")),
     Column("cells", LargeBinary, nullable=False),
     _big("revision"),
+    Column("journals", ARRAY(Text)),
     Index("counters_revision_idx", "rollout", "revision"),
-    comment="Cumulative counts of one journal, segment and minute of starts (since 1970, its clock).",
+    comment="Cumulative counts of a journal, segment and minute of starts (since 1970, its clock) in parts;"
+    " journal '' is the fleet.",
+)
+totals: Final = Table(
+    "totals",
+    metadata,
+    _text("rollout", primary_key=True),
+    _int("segment", primary_key=True),
+    _int("minute"),
+    _big("holds"),
+    _big("first_s"),
+    _big("last_s"),
+    Column("cells", LargeBinary, nullable=False),
+    Column("restarts", LargeBinary),
+    _big("revision"),
+    comment="Fleet rows added up, those with minute <= minute and revision <= holds; segment 0 is the rollout's own row.",
+)
+closings: Final = Table(
+    "closings",
+    metadata,
+    _text("rollout", primary_key=True),
+    _text("journal", primary_key=True),
+    _int("minute"),
+    comment="Up to which minute a journal's counts were moved into fleet rows: nothing is written there any more.",
+)
+first_events: Final = Table(
+    "first_events",
+    metadata,
+    _text("rollout", primary_key=True),
+    _text("metric", primary_key=True),
+    Column("unit_hash", LargeBinary, primary_key=True),
+    _big("start_at_us"),
+    _int("segment"),
+    _text("arm"),
+    _text("journal"),
+    _big("revision"),
+    Index("first_events_revision_idx", "rollout", "revision"),
+    comment="The first adverse event of each user that stays on its arm, by metric; it counts once its journal's tick has"
+    " settled it.",
+)
+calibration: Final = Table(
+    "calibration",
+    metadata,
+    _text("id", primary_key=True),
+    _text("route"),
+    _text("kind"),
+    _at("opened_at"),
+    _at("closed_at"),
+    _big("requests"),
+    _bool("alarmed"),
+    _text("metric"),
+    Column("log_e", Double, nullable=False),
+    Index("calibration_route_idx", "route", "closed_at"),
+    comment="Pseudo-rollouts of a version against itself that have ended, and whether they raised an alarm.",
 )
 profiles: Final = Table(
     "profiles",
@@ -273,6 +329,7 @@ outcomes: Final = Table(
     _text("path"),
     Column("request_headers", JSON(none_as_null=True)),
     Column("response_headers", JSON(none_as_null=True)),
+    Column("facts", JSON(none_as_null=True)),
     Index("outcomes_time_idx", "recorded_at", postgresql_using="brin"),
     Index("outcomes_rollout_idx", "rollout", "recorded_at", postgresql_where=text("rollout IS NOT NULL")),
     postgresql_partition_by="RANGE (recorded_at)",
@@ -300,6 +357,8 @@ pairs: Final = Table(
     _text("shadow_version"),
     _text("live_ending"),
     _text("shadow_ending"),
+    Column("facts", JSON(none_as_null=True)),
+    Column("shadow_facts", JSON(none_as_null=True)),
     Index("pairs_time_idx", "recorded_at", postgresql_using="brin"),
     Index("pairs_rollout_idx", "rollout", "exchange_id", postgresql_where=text("rollout IS NOT NULL")),
     Index("pairs_differing_idx", "exchange_id", postgresql_where=text("differs")),

@@ -53,6 +53,7 @@ async def test_an_outcome_has_every_field_in_its_column(database: Database) -> N
         unit_hash=b"12345678",
         request_headers='{"accept":"*/*"}',
         response_headers='[["server","x"]]',
+        facts='{"cost":0.25}',
     )
     recorded_at = await Recorder(database).commit(a_batch(outcomes=[row]))
     found = await the_row(database, "outcomes")
@@ -64,6 +65,7 @@ async def test_an_outcome_has_every_field_in_its_column(database: Database) -> N
     )
     assert found.pop("request_headers") == {"accept": "*/*"}
     assert found.pop("response_headers") == [["server", "x"]]
+    assert found.pop("facts") == {"cost": 0.25}
     assert found == {name: plain(getattr(row, name)) for name in found}
 
 
@@ -74,7 +76,7 @@ async def test_what_never_came_is_null(database: Database) -> None:
     nulls = {name for name, value in found.items() if value is None}
     assert nulls == {
         *("connect_us", "written_us", "first_byte_us", "latency_us", "rollout"),
-        *("mirror", "mirror_drop", "unit_hash", "request_headers", "response_headers"),
+        *("mirror", "mirror_drop", "unit_hash", "request_headers", "response_headers", "facts"),
     }
     assert (found["status"], found["end_us"]) == (0, 6_120)
 
@@ -103,12 +105,15 @@ async def test_a_pair_has_every_field_in_its_column(database: Database) -> None:
         shadow_bytes=8,
         same_status=False,
         same_body=False,
+        facts='{"cost":1}',
+        shadow_facts='{"cost":2}',
     )
     await Recorder(database).commit(a_batch(pairs=[row]))
     found = await the_row(database, "pairs")
     assert tuple(sorted(found)) == tuple(sorted(PAIR_COLUMNS))
     assert (found.pop("exchange_id").bytes, found.pop("start_at")) == (row.exchange_id, START)
     del found["recorded_at"]
+    assert (found.pop("facts"), found.pop("shadow_facts")) == ({"cost": 1}, {"cost": 2})
     assert found == {name: plain(getattr(row, name)) for name in found}
     assert row.differs
 
@@ -129,6 +134,7 @@ async def test_a_pair_differs_where_someone_would_look(database: Database, field
     await Recorder(database).commit(a_batch(pairs=[a_pair_row(shadow_latency_us=-1, **fields)]))
     found = await the_row(database, "pairs")
     assert (found["differs"], found["same_body"], found["shadow_latency_us"]) == (differs, fields.get("same_body"), None)
+    assert (found["facts"], found["shadow_facts"]) == (None, None)
 
 
 async def test_bodies_come_back(database: Database) -> None:
