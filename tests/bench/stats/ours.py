@@ -1,0 +1,224 @@
+"""Our own engine on whole runs at once: cells are counted for each look and multiplied with the product's own tables.
+
+What a cell means is asked of the product's counters, one request of each kind through starts, ends and the ledger. What a
+count is worth is asked of `bets.factors_of` and `means.log_factors`. Nothing of the statistics is written here a second time;
+`tests/simulation/test_goals_engine.py` holds this against `weigh` itself.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from canary.stats.bets import mixed
+from canary.stats.counts import Ledger
+from canary.stats.facts import Fact
+from canary.stats.family import factors_of, family_of
+from canary.stats.freezing import freeze
+from canary.stats.frozen import Scoring
+from canary.stats.grid import QUALITY_GRID, cost_grid, spread
+from canary.stats.means import Margin, MeanMetric, combined
+from canary.stats.means import log_factors as mean_factors
+from canary.stats.spec import ErrorMargin, LatencyMargin, ScoringSpec, Shares
+from canary.terms import Arm
+from tests.bench.stats.draws import CONNECT_US, ERRORS, TIMEOUT_S, Bools, Floats, Ints, Run, costs, latencies, losses
+from tests.support.plain_scores import Request
+from tests.support.scorings import a_horizon, rows_of_requests
+from tests.support.streams import EPOCH_US, Answers, profile_of
+from tests.support.values import bins_of, counted, promote_margin, rollback_margin
+
+PROFILE: Final = 5_000
+PROFILES: Final = 8
+"""Runs take turns with this many profiles, each drawn anew: thresholds and bets carry the noise that they have in service."""
+
+ALPHA: Final = 0.05
+SHARES: Final = {
+    "error_fast": Shares().error_fast,
+    "error": Shares().error,
+    "error_timeout": Shares().error_timeout,
+    "latency": Shares().latency,
+    "cost": 0.10,
+    "quality": 0.10,
+}
+"""Of the rollback error budget, in a plan that guards these; renormalised to their sum."""
+
+LATENCIES: Final = ("p50", "p95", "p99")
+GATES: Final = ("errors", *LATENCIES, "cost", "quality")
+MIN_EVENTS: Final = ScoringSpec(answer_timeout_s=1, connect_timeout_s=1).min_candidate_events
+_LATE_US: Final = 10**15
+
+
+def need(name: str, *, alpha: float = ALPHA) -> float:
+    """What a metric's log e-value must reach for a rollback when all four kinds share one budget."""
+    return -math.log(alpha * SHARES[name] / sum(SHARES.values()))
+
+
+NEED_ALONE: Final = -math.log(ALPHA)
+NEED_PROMOTE: Final = -math.log(ALPHA)
+
+
+def looks_of(n: int) -> Ints:
+    """After how many requests one looks: after each of the first 100, then by fives, fifties and hundreds."""
+    steps = [np.arange(1, 101), np.arange(105, 1_001, 5), np.arange(1_050, 20_001, 50), np.arange(20_100, n + 1, 100)]
+    looks = np.concatenate(steps)
+    return looks[looks <= n]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """The looks of a run, and at which one each request is seen first."""
+
+    after: Ints
+    place: Ints
+
+    @classmethod
+    def at(cls, after: Ints) -> "Looks":
+        return cls(after=after, place=np.searchsorted(after, np.arange(int(after[-1])), side="right"))
+
+
+@lru_cache(maxsize=16)
+def looks(n: int) -> Looks:
+    """The usual looks of n requests."""
+    return Looks.at(looks_of(n))
+
+
+def _counts(place: Ints, bins: Ints, width: int, size: int) -> Floats:
+    """Cumulative counts at each look, [looks, bins]."""
+    flat = np.bincount(place * width + bins, minlength=size * width)
+    return np.asarray(flat.reshape(size, width).cumsum(axis=0), dtype=np.float64)
+
+
+class Rates:
+    """Errors and latency under one scoring."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        self.scoring = scoring
+        self.index = {contrast.name: place for place, contrast in enumerate(scoring.contrasts)}
+        ages = [age - CONNECT_US for age in scoring.ages_us]
+        self.edges = np.array(sorted({*scoring.candidate_us, *scoring.stable_us, *ages}), dtype=np.int64)
+        self.kinds = 2 * 2 * (len(self.edges) + 1)  # arm, failed, class of latency
+        self.meaning = np.stack([self._meaning(kind) for kind in range(self.kinds)])  # [kinds, contrasts, 4]
+
+    def _meaning(self, kind: int) -> Floats:
+        """The four counts of every contrast that one request of this kind adds up to, by the product's own counters."""
+        rest, level = divmod(kind, len(self.edges) + 1)
+        stable, failed = divmod(rest, 2)
+        latency = int(self.edges[level]) if level < len(self.edges) else int(self.edges[-1]) + 1
+        fact = Fact(age_us=latency + CONNECT_US, latency_us=latency, failed=bool(failed), left=False)
+        request = Request(start_us=EPOCH_US, arm=Arm.STABLE if stable else Arm.CANDIDATE, fact=fact)
+        ledger = Ledger()
+        ledger.add(rows_of_requests(self.scoring, [request]))
+        totals = ledger.settled([a_horizon(EPOCH_US + _LATE_US)], self.scoring)
+        return np.array(totals.segments[7].counts, dtype=np.float64).reshape(len(self.scoring.contrasts), -1)
+
+    def kinds_of(self, candidate: Bools, failed: Bools, latency_us: Ints) -> Ints:
+        """The kind of each request."""
+        level = np.searchsorted(self.edges, latency_us, side="left")
+        return np.asarray((~candidate * 2 + failed) * (len(self.edges) + 1) + level)
+
+    def paths(self, run: Run, at: Looks) -> tuple[Floats, Floats]:
+        """Log e of every contrast and its candidate events, each [looks, contrasts]."""
+        latency = run.latency_us if len(run.latency_us) else np.zeros(run.n, dtype=np.int64)
+        kinds = self.kinds_of(run.candidate, run.failed, latency)
+        size, shape = len(at.after), (len(at.after), *family_of(self.scoring).log_prior.shape)
+        log_e, events = np.zeros(shape), np.zeros(shape[:2])
+        for weight_bp, part in run.schedule.parts():
+            counts = _counts(at.place[part], kinds[part], self.kinds, size)
+            worth = np.einsum("kcf,cbf->kcb", self.meaning, factors_of(self.scoring, weight_bp))
+            log_e += (counts @ worth.reshape(self.kinds, -1)).reshape(shape)
+            events += counts @ self.meaning[:, :, 0]
+        return mixed(family_of(self.scoring).log_prior, log_e), events
+
+    def average(self, log_e: Floats, names: Iterable[str]) -> Floats:
+        """The rollback side of several thresholds: their mean."""
+        found = log_e[:, [self.index[name] for name in names]]
+        return mixed(np.full(found.shape[1], -math.log(found.shape[1])), found)
+
+
+class Means:
+    """Cost or quality: both sides of one metric."""
+
+    def __init__(self, metric: MeanMetric) -> None:
+        self.metric = metric
+        self.width = 2 * metric.grid.width
+
+    def bins(self, run: Run, rng: np.random.Generator) -> Ints:
+        """stratum * width + bin of each request."""
+        values, stratum = (
+            (run.loss, 0) if self.metric.bounded else (run.cost, run.stratum if len(self.metric.profile) > 1 else 0)
+        )
+        return np.asarray(stratum * self.width + np.where(run.candidate, 0, self.width // 2) + self._points(values, rng))
+
+    def _points(self, values: Floats, rng: np.random.Generator) -> Ints:
+        return bins_of(self.metric.grid, values, rng)
+
+    def paths(self, run: Run, at: Looks, margins: Iterable[Margin], *, seed: int) -> list[Floats]:
+        """Log e of each margin at every look."""
+        bins, size = self.bins(run, np.random.default_rng([seed, 99])), len(at.after)
+        margins, totals = list(margins), {}
+        for weight_bp, part in run.schedule.parts():
+            counts = _counts(at.place[part], bins[part], len(self.metric.profile) * self.width, size)
+            for margin in margins:
+                factors = mean_factors(self.metric, margin, weight_bp)
+                found = counts @ factors.reshape(-1, factors.shape[2] * factors.shape[3]).T
+                totals[margin] = totals.get(margin, 0.0) + found
+        return [combined(self.metric, margin, totals[margin]) for margin in margins]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """All that is frozen before a rollout starts: as shipped, and with nothing tolerated for comparing methods."""
+
+    shipped: Rates
+    strict: Rates
+    cost: Means
+    cost_pooled: Means
+    quality: Means
+
+    def margins(self, kind: str) -> tuple[Margin, Margin, Margin]:
+        """Rollback as shipped, rollback with nothing tolerated, promotion."""
+        metric = self.cost.metric if kind == "cost" else self.quality.metric
+        shipped = rollback_margin(metric)
+        return shipped, Margin(name=f"{kind}.strict", effects=shipped.effects), promote_margin(metric)
+
+
+def spec(**changes: object) -> ScoringSpec:
+    """One stage, no shadow, a timeout of 60 s; else the product's defaults."""
+    usual = {"answer_timeout_s": TIMEOUT_S, "connect_timeout_s": 3.0, "shadow_lane_weight": 0.0, "stage_factors": (1.0,)}
+    return ScoringSpec(**{**usual, **changes})  # type: ignore[arg-type]
+
+
+STRICT: Final[Mapping[str, object]] = {
+    "error": ErrorMargin(rollback_rho=1.0, rollback_delta=0.0),
+    "latency": tuple(
+        LatencyMargin(quantile=q, rollback_d=0.0, promote_d=d) for q, d in ((0.5, 0.1), (0.95, 0.15), (0.99, 0.25))
+    ),
+}
+
+
+@lru_cache(maxsize=PROFILES)
+def engine(seed: int) -> Engine:
+    """Frozen from a profile of its own."""
+    rng = np.random.default_rng([7, seed])
+    latency = (latencies(rng, PROFILE) * 1e6).astype(np.int64)
+    profile = profile_of(Answers.of(age_us=latency + CONNECT_US, latency_us=latency, failed=rng.random(PROFILE) < ERRORS))
+    value, stratum = costs(rng, PROFILE)
+    seen, grid = losses(rng, PROFILE), cost_grid(counted(value))
+    told = tuple(spread(grid, counted(value[stratum == place])) for place in range(3))
+    return Engine(
+        shipped=Rates(freeze(profile, spec())),
+        strict=Rates(freeze(profile, spec(**STRICT))),
+        cost=Means(MeanMetric(name="cost", grid=grid, profile=told)),
+        cost_pooled=Means(MeanMetric(name="cost", grid=grid, profile=(spread(grid, counted(value)),))),
+        quality=Means(
+            MeanMetric(name="quality", grid=QUALITY_GRID, profile=(spread(QUALITY_GRID, counted(seen)),), bounded=True)
+        ),
+    )
+
+
+def engine_of(seed: int) -> Engine:
+    """The engine whose turn it is."""
+    return engine(seed % PROFILES)

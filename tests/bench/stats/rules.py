@@ -1,0 +1,176 @@
+"""All rules on one run: after how many requests each of them rolls back, and after how many ours would promote."""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from tests.bench.stats.draws import PER_S, Bools, Floats, Run, latencies
+from tests.bench.stats.judge import kayenta
+from tests.bench.stats.ours import (
+    ALPHA,
+    LATENCIES,
+    MIN_EVENTS,
+    NEED_PROMOTE,
+    Engine,
+    Looks,
+    engine_of,
+    looks,
+    need,
+)
+from tests.bench.stats.peeking import Steps, fixed_level, msprt
+from tests.bench.stats.thresholds import ARGO_SUCCESS, SUCCESS, argo, flagger, point_estimates
+
+ALPHAS: Final = (0.2, 0.1, 0.05, 0.02, 0.01, 0.001)
+"""Of the curve that our one-metric test draws as its level moves."""
+
+OURS: Final = "canary, as shipped"
+ALONE: Final = "canary, alone"
+
+_P99_US: Final = 1.25 * 1e6 * float(np.quantile(latencies(np.random.default_rng(3), 1 << 20), 0.99))
+"""Flagger's threshold: a quarter above stable's true p99, which its user would have to know."""
+
+ERROR_METRICS: Final = ("error_fast", "error", "error_timeout")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """Whether a threshold is reached, look by look."""
+
+    looks: Looks
+    reached: Bools
+
+    @property
+    def first(self) -> float:
+        """Requests at the first look that reaches it."""
+        return float(self.looks.after[self.reached.argmax()]) if self.reached.any() else math.inf
+
+
+@dataclass(kw_only=True)
+class Case:
+    """One run with all that our engine says of it; computed once, where asked for."""
+
+    run: Run
+    seed: int
+    per_s: float = PER_S
+    steps: dict[str, Steps] = field(default_factory=dict)
+
+    @cached_property
+    def looks(self) -> Looks:
+        return looks(self.run.n)
+
+    @cached_property
+    def engine(self) -> Engine:
+        return engine_of(self.seed)
+
+    @cached_property
+    def shipped(self) -> tuple[Floats, Floats]:
+        return self.engine.shipped.paths(self.run, self.looks)
+
+    @cached_property
+    def strict(self) -> tuple[Floats, Floats]:
+        return self.engine.strict.paths(self.run, self.looks)
+
+    @cached_property
+    def cost(self) -> list[Floats]:
+        return self.engine.cost.paths(self.run, self.looks, self.engine.margins("cost"), seed=self.seed)
+
+    @cached_property
+    def quality(self) -> list[Floats]:
+        return self.engine.quality.paths(self.run, self.looks, self.engine.margins("quality"), seed=self.seed)
+
+    def steps_of(self, metric: str) -> Steps:
+        """The metric's sums of each 5 s."""
+        if metric not in self.steps:
+            self.steps[metric] = Steps.of(self.run, metric, per_s=self.per_s)
+        return self.steps[metric]
+
+    def _at(self, reached: Bools) -> float:
+        return Crossing(looks=self.looks, reached=reached).first
+
+    def shipped_breach(self, metric: str) -> float:
+        """Rollback by this metric with the product's tolerances and its share of the budget."""
+        log_e, events = self.shipped
+        rates = self.engine.shipped
+        if metric == "errors":
+            columns = [rates.index[f"{name}.rollback"] for name in ERROR_METRICS]
+            reached = [
+                (log_e[:, c] >= need(name)) & (events[:, c] >= MIN_EVENTS)
+                for name, c in zip(ERROR_METRICS, columns, strict=True)
+            ]
+            return self._at(np.logical_or.reduce(reached))
+        if metric == "latency":
+            return self._at(rates.average(log_e, [f"{name}.rollback" for name in LATENCIES]) >= need("latency"))
+        return self._at((self.cost if metric == "cost" else self.quality)[0] >= need(metric))
+
+    def alone_path(self, metric: str) -> Floats:
+        """Log e of one metric with nothing tolerated."""
+        if metric in {"cost", "quality"}:
+            return (self.cost if metric == "cost" else self.quality)[1]
+        log_e, events = self.strict
+        rates = self.engine.strict
+        if metric == "latency":
+            return rates.average(log_e, [f"{name}.rollback" for name in LATENCIES])
+        column = rates.index["error_timeout.rollback"]
+        return np.where(events[:, column] >= MIN_EVENTS, log_e[:, column], -math.inf)
+
+    def alone(self, metric: str, alpha: float = ALPHA) -> float:
+        """Rollback by this metric alone, with the whole budget and nothing tolerated."""
+        return self._at(self.alone_path(metric) >= -math.log(alpha))
+
+    def gate(self, name: str) -> Bools:
+        """Whether one guardrail's promotion stands open, look by look."""
+        if name in {"cost", "quality"}:
+            return (self.cost if name == "cost" else self.quality)[2] >= NEED_PROMOTE
+        contrast = "error.promote.1" if name == "errors" else f"{name}.promote.1"
+        return self.shipped[0][:, self.engine.shipped.index[contrast]] >= NEED_PROMOTE
+
+    def promoted(self, names: tuple[str, ...]) -> float:
+        """When all of these guardrails stand open at one look."""
+        return self._at(np.logical_and.reduce([self.gate(name) for name in names]))
+
+
+def gates_of(metric: str) -> tuple[str, ...]:
+    """The guardrails that a metric promotes by."""
+    return LATENCIES if metric == "latency" else (metric,)
+
+
+def rollbacks(case: Case, metric: str, *, curve: bool = False) -> dict[str, float]:
+    """Requests until each rule rolls back for this metric; infinite where it never does. `curve`: at many levels."""
+    run, per_s, steps = case.run, case.per_s, case.steps_of(metric)
+    values = run.bad(metric)
+    found = {
+        OURS: case.shipped_breach(metric),
+        ALONE: case.alone(metric),
+        "mSPRT": msprt(steps, metric),
+        "t-test each 5 s": fixed_level(steps, metric, every_s=5),
+        "t-test each 60 s": fixed_level(steps, metric, every_s=60),
+        "Kayenta, 10 s points": kayenta(values, run.candidate, point_s=10, per_s=per_s),
+        "Kayenta, 60 s points": kayenta(values, run.candidate, point_s=60, per_s=per_s),
+    }
+    if metric in {"errors", "latency"}:
+        for checks in (1, 5):
+            name = f"Flagger, {checks} failed check{'s' if checks > 1 else ''}"
+            found[name] = flagger(run, metric, failed_checks=checks, p99_us=_P99_US, per_s=per_s)
+    if metric == "errors":
+        found["Argo 95 %, 5 min, limit 3"] = argo(run, success=ARGO_SUCCESS, interval_s=300, failure_limit=3, per_s=per_s)
+        found["Argo 99 %, 60 s, limit 0"] = argo(run, success=SUCCESS, interval_s=60, failure_limit=0, per_s=per_s)
+        found["Argo 99 %, 60 s, limit 3"] = argo(run, success=SUCCESS, interval_s=60, failure_limit=3, per_s=per_s)
+    if metric != "quality":
+        found["arbr, each 5 min"] = point_estimates(run, metric, interval_s=300, per_s=per_s)
+        found["arbr's estimates each 60 s"] = point_estimates(run, metric, interval_s=60, per_s=per_s)
+    return found | (levels(case, metric) if curve else {})
+
+
+def levels(case: Case, metric: str) -> dict[str, float]:
+    """The rules that have a dial, at many positions of it."""
+    steps = case.steps_of(metric)
+    found = {f"alone@{alpha:g}": case.alone(metric, alpha) for alpha in ALPHAS}
+    found |= {f"t@{z:g}": fixed_level(steps, metric, every_s=60, z=z) for z in (1.28, 1.645, 2.33, 3.09, 3.72)}
+    if metric in {"errors", "latency"}:
+        run, per_s = case.run, case.per_s
+        checks = {k: flagger(run, metric, failed_checks=k, p99_us=_P99_US, per_s=per_s) for k in (1, 2, 3, 4, 5, 7)}
+        found |= {f"flagger@{k}": delay for k, delay in checks.items()}
+    return found
