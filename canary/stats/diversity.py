@@ -26,9 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from canary.stats.bets import log_factors, mixed
-from canary.stats.contrast import Contrast, Rule
+from canary.stats.contrast import Contrast, Rule, Vector
 from canary.stats.kelly import LADDER
-from canary.stats.tables import Vector
 from canary.terms import BUCKETS, Frozen
 
 BINS: Final = 256
@@ -44,6 +43,12 @@ _CENTERS: Final = (0.5, 1.0)
 """Centring for a stable version of many answers, and for one that nearly always says the same."""
 
 _BIN: Final = b"canary-digest"
+_KEY: Final = b"canary-dig-key"
+
+
+def answer_key(salt: bytes) -> bytes:
+    """The key under which a rollout's answers fall into bins: from its salt, which it does not tell."""
+    return blake2b(salt, digest_size=16, person=_KEY).digest()
 
 
 def bin_of_answer(key: bytes, answer: bytes) -> int:

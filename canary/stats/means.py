@@ -20,10 +20,36 @@ import numpy as np
 import numpy.typing as npt
 
 from canary.stats.bets import CLIP, largest_bet, mixed
+from canary.stats.contrast import Vector
 from canary.stats.grid import Grid, Known, Reading, Refused, Unknown, bin_of, rounding_number
 from canary.stats.kelly import LADDER, kelly
-from canary.stats.tables import Vector
+from canary.stats.mean_metric import Effect, Margin, MeanMetric
 from canary.terms import BUCKETS, Frozen
+
+__all__ = [
+    "COST_EFFECTS",
+    "QUALITY_EFFECTS",
+    "Counts",
+    "Effect",
+    "Margin",
+    "MeanCounts",
+    "MeanMetric",
+    "bets",
+    "canary_bin",
+    "combined",
+    "components",
+    "log_e",
+    "log_factors",
+    "over_cap",
+    "pair_bin",
+    "pair_grid",
+    "promote_effects",
+    "refused",
+    "scores",
+    "strata_mixed",
+    "tolerated",
+    "trial",
+]
 
 Counts = npt.NDArray[np.int64]
 
@@ -31,58 +57,8 @@ POOLED_SHARE: Final = 0.5
 """Of the rollback side's e-value; the other half is spread over the strata, to see damage in one class."""
 
 
-class Effect(Frozen, frozen=True, kw_only=True):
-    """One alternative: the candidate's values are stable's times `times`, and a share `worst` of them becomes the cap."""
-
-    times: float = 1.0
-    worst: float = 0.0
-
-
 COST_EFFECTS: Final = tuple(Effect(times=times) for times in (1.05, 1.10, 1.25, 1.6, 3.0))
 QUALITY_EFFECTS: Final = tuple(Effect(worst=share) for share in (0.01, 0.02, 0.05, 0.15, 0.5))
-
-
-class Margin(Frozen, frozen=True, kw_only=True, cache_hash=True):
-    """One side of a metric. Null: mean <= rho * stable's + delta (rollback), >= (promote). No effects: bets without profile."""
-
-    name: str  # unique, "cost.rollback": pairs are rounded under it
-    rho: float = 1.0
-    delta: float = 0.0
-    promote: bool = False
-    pairs: bool = False
-    effects: tuple[Effect, ...] = ()
-
-
-class MeanMetric(Frozen, frozen=True, kw_only=True, cache_hash=True):
-    """What is counted and what stable's traffic was like, frozen for the rollout's life."""
-
-    name: str
-    grid: Grid
-    profile: tuple[tuple[float, ...], ...]  # expected counts of the grid's points, a row for each stratum
-    bounded: bool = False  # no value can exceed the cap, so that none is ever cut
-
-    def shares(self) -> Vector:
-        """Each stratum's share of the profile."""
-        rows = np.array(self.profile)
-        total = float(rows.sum())
-        return rows.sum(axis=1) / total if total else np.zeros(len(rows))
-
-    def spread(self) -> Vector:
-        """Distribution over the points within each stratum, [strata, points]; that of all where a stratum was not seen."""
-        rows = np.array(self.profile)
-        totals = rows.sum(axis=1, keepdims=True)
-        pooled = rows.sum(axis=0)
-        if not pooled.sum():
-            return np.zeros_like(rows)
-        return np.where(totals > 0, rows / np.where(totals > 0, totals, 1), pooled / pooled.sum())
-
-    def centers(self) -> Vector:
-        """c of each stratum."""
-        return np.asarray((self.spread() * np.array(self.grid.points)).sum(axis=1))
-
-    def mean(self) -> float:
-        """The profile's mean."""
-        return float((self.shares() * self.centers()).sum())
 
 
 class MeanCounts(Frozen, frozen=True, kw_only=True):
