@@ -36,6 +36,19 @@ class FirstEvent(NamedTuple):
     arm: Arm
 
 
+class FirstEventRow(NamedTuple):
+    """A unit's first event as a journal tells it. It counts once that journal's tick has settled its start for the age."""
+
+    rollout: str
+    metric: str  # "error", "pair:error"; "unit:7": the unit's first request in segment 7
+    unit_hash: bytes  # 8 bytes
+    start_at_us: int
+    segment: int
+    arm: Arm  # of a pair: whose side was the worse one
+    journal: str = ""
+    revision: int = 0
+
+
 class FirstEvents:
     """Each user's first event by the 8 bytes of its hash; the same whatever the order, the grouping and repetitions."""
 

@@ -8,6 +8,7 @@ from canary.stats.facts import Fact
 from canary.stats.freezing import freeze
 from canary.stats.frozen import Scoring
 from canary.stats.spec import ScoringSpec
+from canary.stats.sticky_cells import clustered
 from canary.terms import Arm
 
 __all__ = ["Fact", "Scoring", "ScoringSpec", "ends", "freeze", "pair_drops", "pair_ends", "pair_starts", "starts"]
@@ -33,10 +34,11 @@ _SECOND_US: Final = 1_000_000
 _NOTHING: Final[tuple[int, ...]] = ()
 
 
-def starts(scoring: Scoring, arm: Arm, start_at_us: int, *, stratum: int = 0) -> tuple[int, ...]:
+def starts(scoring: Scoring, arm: Arm, start_at_us: int, *, stratum: int = 0, unit_hash: bytes = b"") -> tuple[int, ...]:
     """Cells of an assignment (an open frame): the keys to increment in the row of the start's minute."""
     key = _START | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT
-    return (key | _CANDIDATE_BIT if arm == _CANDIDATE else key,)
+    keys = (key | _CANDIDATE_BIT if arm == _CANDIDATE else key,)
+    return clustered(keys, unit_hash) if scoring.spec.sticky else keys
 
 
 def ends(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, *, stratum: int = 0) -> tuple[int, ...]:
@@ -44,6 +46,11 @@ def ends(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, *, stratum: i
 
     The bin is (how it ended, first age by which it had ended, first threshold within which it stayed).
     """
+    keys = (_end(scoring, arm, start_at_us, fact, stratum),)
+    return clustered(keys, fact.unit_hash) if scoring.spec.sticky else keys
+
+
+def _end(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, stratum: int) -> int:
     ages = scoring.ages_us
     key = _END | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT
     if arm == _CANDIDATE:
@@ -53,7 +60,7 @@ def ends(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, *, stratum: i
         thresholds = scoring.stable_us
     levels = len(thresholds) + 1
     if fact.lost:  # its worker died: failed at every age, and no latency is known
-        return (key | FAILED * (len(ages) + 1) * levels,)
+        return key | FAILED * (len(ages) + 1) * levels
     age_us = fact.age_us
     latency_us = fact.latency_us
     if fact.failed:
@@ -64,22 +71,24 @@ def ends(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, *, stratum: i
         status, level = LEFT, bisect_right(thresholds, latency_us if latency_us >= 0 else age_us)
     else:
         status, level = WELL, bisect_left(thresholds, latency_us if latency_us >= 0 else age_us)
-    return (key | (status * (len(ages) + 1) + bisect_left(ages, age_us)) * levels + level,)
+    return key | (status * (len(ages) + 1) + bisect_left(ages, age_us)) * levels + level
 
 
-def pair_starts(scoring: Scoring, start_at_us: int, *, stratum: int = 0) -> tuple[int, ...]:
+def pair_starts(scoring: Scoring, start_at_us: int, *, stratum: int = 0, unit_hash: bytes = b"") -> tuple[int, ...]:
     """Cells of a copy that is meant to be sent: an open frame that says `mirrored`."""
-    return (_PAIR_START | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT,)
+    keys = (_PAIR_START | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT,)
+    return clustered(keys, unit_hash) if scoring.spec.sticky else keys
 
 
-def pair_drops(scoring: Scoring, start_at_us: int, age_us: int, *, stratum: int = 0) -> tuple[int, ...]:
+def pair_drops(scoring: Scoring, start_at_us: int, age_us: int, *, stratum: int = 0, unit_hash: bytes = b"") -> tuple[int, ...]:
     """Cells of a meant copy that was dropped before it was sent, as its live frame says; `age_us` is that answer's end.
 
     Said after the pairs' age it changes nothing: what is settled stays as it is.
     """
     if age_us > scoring.pair_age_us:
         return _NOTHING
-    return (_PAIR_DROP | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT,)
+    keys = (_PAIR_DROP | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT,)
+    return clustered(keys, unit_hash) if scoring.spec.sticky else keys
 
 
 def pair_ends(scoring: Scoring, start_at_us: int, live_fact: Fact, shadow_fact: Fact, *, stratum: int = 0) -> tuple[int, ...]:
@@ -95,7 +104,8 @@ def pair_ends(scoring: Scoring, start_at_us: int, live_fact: Fact, shadow_fact: 
     order = _order(scoring.pair_later, live_fact, shadow_fact)
     classes = len(scoring.pair_stable_us) + 3
     bin_index = (order * classes + candidate) * classes + stable
-    return (_PAIR_END | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT | bin_index,)
+    keys = (_PAIR_END | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT | bin_index,)
+    return clustered(keys, live_fact.unit_hash) if scoring.spec.sticky else keys
 
 
 def _pair_class(thresholds: tuple[int, ...], fact: Fact) -> int:

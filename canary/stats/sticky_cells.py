@@ -1,0 +1,47 @@
+"""Cells of sticky routes: each says beside what a plain cell says in which of the 128 clusters of users it was.
+
+A plain cell's metric number moves up by the cluster's seven bits, and its second gives way: clusters are compared by minutes.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+from canary.stats.cells import METRIC_SHIFT, SECOND_SHIFT, WHOLE_MINUTE
+from canary.stats.clusters import CLUSTERS, cluster_of
+
+STICKY_SHIFT: Final = METRIC_SHIFT + 24
+"""The bit that tells these cells from plain ones; plain metric numbers end far below it."""
+
+_STICKY: Final = 1 << STICKY_SHIFT
+_CLUSTER_BITS: Final = 7
+_SECOND: Final = WHOLE_MINUTE << SECOND_SHIFT
+_METRIC_ONE: Final = 1 << METRIC_SHIFT
+_REST_MASK: Final = _METRIC_ONE - 1
+
+_cluster = lru_cache(maxsize=65_536)(cluster_of)
+
+assert CLUSTERS == 1 << _CLUSTER_BITS
+
+
+def clustered(keys: Iterable[int], unit_hash: bytes) -> tuple[int, ...]:
+    """The cells of an event on a sticky route, of the plain ones; none for a request without a unit, which has no coin."""
+    if not unit_hash:
+        return ()
+    cluster = _cluster(unit_hash) << METRIC_SHIFT
+    return tuple(
+        _STICKY | (key >> METRIC_SHIFT) << METRIC_SHIFT + _CLUSTER_BITS | cluster | (key & _REST_MASK) | _SECOND for key in keys
+    )
+
+
+def is_clustered(key: int) -> bool:
+    """Whether a cell is one of a sticky route."""
+    return bool(key & _STICKY)
+
+
+def plain(key: int) -> tuple[int, int]:
+    """The cluster, and the plain cell (its second: the whole minute); raises ValueError for a cell that has no cluster."""
+    if not key & _STICKY:
+        raise ValueError(f"cell {key:#x} has no cluster: it was counted where units are requests")
+    metric = (key & ~_STICKY) >> METRIC_SHIFT
+    return metric & CLUSTERS - 1, metric >> _CLUSTER_BITS << METRIC_SHIFT | key & _REST_MASK
