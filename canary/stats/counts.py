@@ -25,14 +25,26 @@ _AFTER_ALL: Final = 2**62
 
 
 class CounterRow(Frozen, frozen=True, kw_only=True):
-    """One journal's cumulative cells of one minute and segment."""
+    """One journal's cumulative cells of one minute and segment; without a journal, what was moved together once it was closed.
+
+    A fleet row holds the rows that `journals` had for its minute, settled for every age: it stands in their place. A total row
+    holds the fleet rows of its segment with minute <= its `minute` and revision <= `holds`, and stands in theirs. Both grow:
+    of two with one key the newer revision counts. Segment 0's total row has no cells: `restarts` is what late onset's bets
+    keep of the minutes up to `minute`, as the ledger wrote it down.
+    """
 
     rollout: str
     segment: int
-    journal: str
+    journal: str  # empty: of the fleet
     minute: int
     cells: bytes
     revision: int
+    journals: tuple[str, ...] = ()  # of a fleet row
+    total: bool = False
+    holds: int = 0  # of a total row, as the three below
+    first_s: int = 0  # second of the first start
+    last_s: int = 0
+    restarts: bytes = b""
 
 
 class Horizon(Frozen, frozen=True, kw_only=True):
