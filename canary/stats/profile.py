@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Final
 
 from canary.stats.facts import Fact
+from canary.stats.value_profile import ValueProfile
 from canary.terms import Frozen
 
 BINS_PER_OCTAVE: Final = 64
@@ -14,21 +15,29 @@ BINS_PER_OCTAVE: Final = 64
 _LARGEST_US: Final = 2**33
 _KIND_SHIFT: Final = 16
 _BIN_MASK: Final = (1 << _KIND_SHIFT) - 1
+_STRATUM_SHIFT: Final = 8
+_KIND_MASK: Final = (1 << _STRATUM_SHIFT) - 1
+_VALUES: Final = 1 << 16
+"""Kinds from here on hold values, and have strata of their own."""
 
 
 class Kind(IntEnum):
-    """What one histogram of the profile holds; the high part of a profile cell's key."""
+    """What one histogram of the profile holds; in the high part of a profile cell's key, above it the stratum."""
 
     SUCCESS_LATENCY = 1  # write -> end, of answers that ended well with the client still there
     LEFT_LATENCY = 2  # write -> the client's leaving
     WELL_AGE = 3  # start -> end of all that did not fail, the clients that left included
     FAILED_AGE = 4  # start -> end of all that failed
+    FIRST_BYTE = 5  # write -> first byte of all that did not fail; where none came, their end
+    FAILED_FIRST = 6  # the same of all that failed
 
 
 _SUCCESS: Final = int(Kind.SUCCESS_LATENCY) << _KIND_SHIFT
 _LEFT: Final = int(Kind.LEFT_LATENCY) << _KIND_SHIFT
 _WELL: Final = int(Kind.WELL_AGE) << _KIND_SHIFT
 _FAILED: Final = int(Kind.FAILED_AGE) << _KIND_SHIFT
+_FIRST: Final = int(Kind.FIRST_BYTE) << _KIND_SHIFT
+_FAILED_FIRST: Final = int(Kind.FAILED_FIRST) << _KIND_SHIFT
 
 
 def bin_of(value_us: int) -> int:
@@ -43,36 +52,72 @@ def upper_us(bin_index: int) -> float:
     return float(2.0 ** ((bin_index + 1) / BINS_PER_OCTAVE))
 
 
-def profile_cells(fact: Fact) -> tuple[int, ...]:
-    """Keys that one outcome of stable increments by one."""
+def profile_cells(fact: Fact, *, stratum: int = 0, first_byte: bool = False) -> tuple[int, ...]:
+    """Keys that one outcome of stable increments by one; `first_byte` where the route guards the time to it."""
+    at = stratum << (_KIND_SHIFT + _STRATUM_SHIFT)
     age = bin_of(fact.age_us)
+    first: tuple[int, ...] = ()
     if fact.failed:
-        return (_FAILED | age,)
+        if first_byte:
+            first = (at | _FAILED_FIRST | (bin_of(fact.ttfb_us) if fact.ttfb_us >= 0 else age),)
+        return (at | _FAILED | age, *first)
     latency = bin_of(fact.latency_us) if fact.latency_us >= 0 else age
-    return ((_LEFT if fact.left else _SUCCESS) | latency, _WELL | age)
+    if first_byte:
+        first = (at | _FIRST | (bin_of(fact.ttfb_us) if fact.ttfb_us >= 0 else latency),)
+    return (at | (_LEFT if fact.left else _SUCCESS) | latency, at | _WELL | age, *first)
+
+
+Histogram = tuple[tuple[int, int], ...]
+"""(bin, count), ascending."""
 
 
 class Profile(Frozen, frozen=True, kw_only=True):
-    """What stable looked like before a rollout: sparse histograms as (bin, count), ascending. It tunes; it proves nothing."""
+    """What stable looked like before a rollout: sparse histograms. It tunes; it proves nothing."""
 
-    success_latency: tuple[tuple[int, int], ...] = ()
-    left_latency: tuple[tuple[int, int], ...] = ()
-    well_age: tuple[tuple[int, int], ...] = ()
-    failed_age: tuple[tuple[int, int], ...] = ()
+    success_latency: Histogram = ()
+    left_latency: Histogram = ()
+    well_age: Histogram = ()
+    failed_age: Histogram = ()
+    first_byte: Histogram = ()
+    failed_first: Histogram = ()
+    strata: tuple["Profile", ...] = ()  # the same by stratum, up to the last that was seen; empty where there is one alone
+    values: ValueProfile = ValueProfile()
 
     @classmethod
     def of(cls, cells: dict[int, int]) -> "Profile":
         """The profile whose cells these are (sums over journals and hours)."""
-        parts: dict[int, list[tuple[int, int]]] = {kind: [] for kind in Kind}
+        pooled: dict[tuple[int, int], int] = {}
+        parts: dict[int, dict[tuple[int, int], int]] = {}
         for key in sorted(cells):
-            if cells[key]:
-                parts[key >> _KIND_SHIFT].append((key & _BIN_MASK, cells[key]))
-        return cls(
-            success_latency=tuple(parts[Kind.SUCCESS_LATENCY]),
-            left_latency=tuple(parts[Kind.LEFT_LATENCY]),
-            well_age=tuple(parts[Kind.WELL_AGE]),
-            failed_age=tuple(parts[Kind.FAILED_AGE]),
-        )
+            kind = key >> _KIND_SHIFT
+            if not cells[key] or kind >= _VALUES:
+                continue
+            place = (kind & _KIND_MASK, key & _BIN_MASK)
+            pooled[place] = pooled.get(place, 0) + cells[key]
+            parts.setdefault(kind >> _STRATUM_SHIFT, {})[place] = cells[key]
+        last = max(parts, default=0)
+        strata = tuple(cls._of(parts.get(stratum, {})) for stratum in range(last + 1)) if last else ()
+        return cls._of(pooled, strata=strata, values=ValueProfile.of(cells))
+
+    @classmethod
+    def _of(
+        cls,
+        places: dict[tuple[int, int], int],
+        *,
+        strata: tuple["Profile", ...] = (),
+        values: ValueProfile = ValueProfile(),  # noqa: B008 - frozen
+    ) -> "Profile":
+        found: dict[int, list[tuple[int, int]]] = {kind: [] for kind in Kind}
+        for (kind, bin_index), count in sorted(places.items()):
+            found[kind].append((bin_index, count))
+        named = {kind.name.lower(): tuple(found[kind]) for kind in Kind}
+        return cls(**named, strata=strata, values=values)
+
+    def stratum(self, number: int) -> "Profile":
+        """One stratum's part; an empty one where it was not seen."""
+        if not self.strata:
+            return self if number == 0 else Profile()
+        return self.strata[number] if number < len(self.strata) else Profile()
 
     @property
     def n(self) -> int:
@@ -96,13 +141,16 @@ class Profile(Frozen, frozen=True, kw_only=True):
 
     def quantile_us(self, share: float) -> int | None:
         """The latency that `share` of the successes do not exceed (a bin's upper edge), or None where there are none."""
-        target = share * self.successes
-        reached = 0
-        for bin_index, count in self.success_latency:
-            reached += count
-            if reached >= target:
-                return math.ceil(upper_us(bin_index))
-        return None
+        return _quantile_us(self.success_latency, share)
+
+    @property
+    def answered(self) -> int:
+        """Answers that did not fail and whose first byte was asked for."""
+        return _total(self.first_byte)
+
+    def first_byte_us(self, share: float) -> int | None:
+        """The time to the first byte that `share` of all that did not fail do not exceed, or None where none is known."""
+        return _quantile_us(self.first_byte, share)
 
     def not_well(self, age_us: float) -> int:
         """How many had not ended well by an age: failed, or still open then."""
@@ -116,6 +164,15 @@ class Profile(Frozen, frozen=True, kw_only=True):
         """How many would still be open at the threshold, were every latency `scale` times as long; failures had ended."""
         early_failures = _within(self.failed_age, threshold_us)
         return self.failed - early_failures + self._slower(threshold_us / scale)
+
+    def unanswered(self, threshold_us: float, *, scale: float = 1.0) -> int:
+        """How many failed or had no byte by the threshold, were every time to the first byte `scale` times as long."""
+        return self.failed + self.answered - _within(self.first_byte, threshold_us / scale)
+
+    def still_silent(self, threshold_us: float, *, scale: float = 1.0) -> int:
+        """How many would still wait for the first byte at the threshold; failures before it had ended."""
+        late = self.answered - _within(self.first_byte, threshold_us / scale)
+        return late + _total(self.failed_first) - _within(self.failed_first, threshold_us)
 
     def _slower(self, threshold_us: float) -> int:
         slow = self.successes - _within(self.success_latency, threshold_us)
@@ -136,6 +193,15 @@ class Profile(Frozen, frozen=True, kw_only=True):
     def p_open(self, threshold_us: float, *, scale: float = 1.0) -> float:
         """P(scale * latency > threshold and not ended before by a failure)."""
         return self.rate(self.still_open(threshold_us, scale=scale))
+
+
+def _quantile_us(histogram: Histogram, share: float) -> int | None:
+    target, reached = share * _total(histogram), 0
+    for bin_index, count in histogram:
+        reached += count
+        if reached >= target:
+            return math.ceil(upper_us(bin_index))
+    return None
 
 
 def _total(histogram: Iterable[tuple[int, int]]) -> int:
