@@ -26,10 +26,13 @@ def check(path: Path, *, as_json: bool) -> int:
         return 1
     config = home.file.config
     if as_json:
-        print_json({"ok": True, "problems": [], "hash": config.hash, "routes": [route.name for route in config.routes]})
+        routes = [route.name for route in config.routes]
+        print_json({"ok": True, "problems": [], "warnings": home.file.warnings, "hash": config.hash, "routes": routes})
         return 0
-    routes, plans = len(config.routes), len(config.plans)
-    click.echo(f"{path} is good: {routes} route{'s' * (routes != 1)}, {plans} plan{'s' * (plans != 1)}")
+    for warning in home.file.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    count, plans = len(config.routes), len(config.plans)
+    click.echo(f"{path} is good: {count} route{'s' * (count != 1)}, {plans} plan{'s' * (plans != 1)}")
     for route in config.routes:
         versions = ", ".join(f"{v.name} ({v.upstream})" for v in route.versions)
         click.echo(f"  {route.name}: {route.match.path_prefix} -> {route.stable} of {versions}")

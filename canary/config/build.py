@@ -6,6 +6,7 @@ import msgspec
 
 from canary.config.document import Config, ConfigFile, Local
 from canary.config.fields import header_rule
+from canary.config.measuring import measured_headers, measures
 from canary.config.schema import FileModel, MarginsModel, MatchModel, PlanModel, RouteModel, VersionModel
 from canary.rollout.plan import HarmBudget, Margins, MarginSpec, Plan, ShadowStage, Stage, Watch
 from canary.split.spec import (
@@ -72,6 +73,7 @@ def _limits(model: FileModel) -> Limits:
 
 def _route(name: str, route: RouteModel) -> RouteSpec:
     kind = RouteKind(route.kind)
+    measured = measures(route)
     default_answer_s = LLM_ANSWER_S if kind is RouteKind.LLM else Deadlines().answer_s
     return RouteSpec(
         name=name,
@@ -91,14 +93,22 @@ def _route(name: str, route: RouteModel) -> RouteSpec:
             body_cap_bytes=route.record.body_cap_bytes,
             keep_days=route.record.keep_days,
             request_headers=tuple(h.lower() for h in route.record.request_headers),
-            response_headers=tuple(h.lower() for h in route.record.response_headers),
+            response_headers=_recorded(route, measured_headers(measured)),
         ),
         deadlines=Deadlines(
             connect_s=route.deadlines.connect,
             answer_s=default_answer_s if route.deadlines.answer is None else route.deadlines.answer,
             idle_s=route.deadlines.idle,
         ),
+        measures=measured,
+        class_header=route.classes.header.lower() if route.classes is not None else "",
     )
+
+
+def _recorded(route: RouteModel, measured: tuple[str, ...]) -> tuple[str, ...]:
+    """The answer headers that are written down: those of the file, and behind them what the route's metrics read."""
+    named = tuple(h.lower() for h in route.record.response_headers)
+    return (*named, *(name for name in measured if name not in named))
 
 
 def _match(match: MatchModel) -> MatchSpec:
@@ -150,7 +160,12 @@ def _margins(given: MarginsModel) -> Margins:
     error = given.error
     latency = {
         name: MarginSpec(rollback_d=model.rollback, promote_d=model.promote)
-        for name, model in (("p50", given.p50), ("p95", given.p95), ("p99", given.p99))
+        for name, model in (
+            ("p50", given.p50),
+            ("p95", given.p95),
+            ("p99", given.p99),
+            ("first_byte", given.first_byte),
+        )
     }
     return Margins(
         error=MarginSpec(

@@ -4,51 +4,41 @@ Each check reads the raw tree and passes over what has another shape than it exp
 and so one wrong field never hides the mistakes in its neighbours.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from canary.config import units
 from canary.config.fields import header_name, header_rule, is_loopback
+from canary.config.metric_checks import metric_findings, metric_warnings
+from canary.config.raw import attempt, listing, mapping
 from canary.config.tree import Path
 from canary.config.words import did_you_mean
 
-_T = TypeVar("_T")
 Finding = tuple[Path, bool, str]  # path, whether its key (not its value) is the place, message
 
 
 def findings(raw: Any) -> Iterator[Finding]:
     """All mistakes between fields of one file."""
-    root = _mapping(raw)
+    root = mapping(raw)
     yield from _open_ports(root)
-    yield from _routes(_mapping(root.get("routes")))
-    for name, plan in _mapping(root.get("plans")).items():
-        yield from _plan(("plans", name), _mapping(plan))
+    yield from _routes(mapping(root.get("routes")))
+    for name, plan in mapping(root.get("plans")).items():
+        yield from _plan(("plans", name), mapping(plan))
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _listing(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _try(parse: Callable[[str], _T], value: Any) -> _T | None:
-    """The parsed value, or None where it is not even text of that kind."""
-    if not isinstance(value, str):
-        return None
-    try:
-        return parse(value)
-    except ValueError:
-        return None
+def warnings(raw: Any) -> Iterator[Finding]:
+    """What one file may say, and whoever wrote it should know."""
+    root = mapping(raw)
+    for name, body in mapping(root.get("routes")).items():
+        yield from metric_warnings(("routes", name), mapping(body), mapping(root.get("plans")))
 
 
 def _open_ports(root: dict[str, Any]) -> Iterator[Finding]:
-    admin = _mapping(root.get("admin"))
+    admin = mapping(root.get("admin"))
     if admin.get("token") is not None:
         return
     for section in ("admin", "sidecar"):
-        listen = _mapping(root.get(section)).get("listen")
+        listen = mapping(root.get(section)).get("listen")
         if isinstance(listen, str) and ":" in listen and not is_loopback(listen):
             yield (
                 (section, "listen"),
@@ -60,19 +50,20 @@ def _open_ports(root: dict[str, Any]) -> Iterator[Finding]:
 def _routes(routes: dict[str, Any]) -> Iterator[Finding]:
     seen: dict[object, str] = {}
     for name, body in routes.items():
-        route = _mapping(body)
+        route = mapping(body)
         path: Path = ("routes", name)
         yield from _stable(path, route)
         yield from _match(path, route, seen)
         yield from _deadlines(path, route)
-        for version, definition in _mapping(route.get("versions")).items():
-            yield from _version((*path, "versions", version), _mapping(definition))
+        yield from metric_findings(path, route)
+        for version, definition in mapping(route.get("versions")).items():
+            yield from _version((*path, "versions", version), mapping(definition))
         for side in ("request_headers", "response_headers"):
-            yield from _recorded((*path, "record", side), _listing(_mapping(route.get("record")).get(side)))
+            yield from _recorded((*path, "record", side), listing(mapping(route.get("record")).get(side)))
 
 
 def _stable(path: Path, route: dict[str, Any]) -> Iterator[Finding]:
-    stable, versions = route.get("stable"), _mapping(route.get("versions"))
+    stable, versions = route.get("stable"), mapping(route.get("versions"))
     if isinstance(stable, str) and versions and stable not in versions:
         guess = did_you_mean(stable, list(versions)) or f"; versions here: {', '.join(versions)}"
         yield (*path, "stable"), False, f"{stable!r} is not a version of this route{guess}"
@@ -80,9 +71,9 @@ def _stable(path: Path, route: dict[str, Any]) -> Iterator[Finding]:
 
 def match_key(match: dict[str, Any]) -> tuple[frozenset[str], str, frozenset[tuple[str, str]]]:
     """What a match asks for, so that two equal ones are equal."""
-    hosts = [h for h in [match.get("host"), *_listing(match.get("hosts"))] if isinstance(h, str)]
+    hosts = [h for h in [match.get("host"), *listing(match.get("hosts"))] if isinstance(h, str)]
     prefix = match.get("path_prefix")
-    headers = _mapping(match.get("headers"))
+    headers = mapping(match.get("headers"))
     return (
         frozenset(h.lower() for h in hosts),
         prefix if isinstance(prefix, str) else "/",
@@ -91,17 +82,17 @@ def match_key(match: dict[str, Any]) -> tuple[frozenset[str], str, frozenset[tup
 
 
 def _match(path: Path, route: dict[str, Any], seen: dict[object, str]) -> Iterator[Finding]:
-    match = _mapping(route.get("match"))
+    match = mapping(route.get("match"))
     key = match_key(match)
     if key in seen:
         yield (*path, "match"), True, f"matches the same requests as route {seen[key]!r}"
     seen.setdefault(key, str(path[-1]))
     if match.get("host") is not None and match.get("hosts"):
         yield (*path, "match", "host"), True, "give host or hosts, not both"
-    for host in [*_listing(match.get("hosts")), match.get("host")]:
+    for host in [*listing(match.get("hosts")), match.get("host")]:
         if isinstance(host, str) and (not host or set(host) & set(" /:@?#")):
             yield (*path, "match"), True, f"a host is a bare name without port or path, found {host!r}"
-    for name in _mapping(match.get("headers")):
+    for name in mapping(match.get("headers")):
         try:
             header_name(name)
         except ValueError as error:
@@ -109,8 +100,8 @@ def _match(path: Path, route: dict[str, Any], seen: dict[object, str]) -> Iterat
 
 
 def _deadlines(path: Path, route: dict[str, Any]) -> Iterator[Finding]:
-    given = _mapping(route.get("deadlines"))
-    connect, answer, idle = (_try(units.seconds, given.get(k)) for k in ("connect", "answer", "idle"))
+    given = mapping(route.get("deadlines"))
+    connect, answer, idle = (attempt(units.seconds, given.get(k)) for k in ("connect", "answer", "idle"))
     for key, value in (("connect", connect), ("answer", answer), ("idle", idle)):
         if value == 0:
             yield (*path, "deadlines", key), False, "a deadline is more than 0"
@@ -120,7 +111,7 @@ def _deadlines(path: Path, route: dict[str, Any]) -> Iterator[Finding]:
 
 def _version(path: Path, version: dict[str, Any]) -> Iterator[Finding]:
     names: set[str] = set()
-    for name, value in _mapping(version.get("headers")).items():
+    for name, value in mapping(version.get("headers")).items():
         try:
             header_rule(name, value)
         except ValueError as error:
@@ -154,8 +145,8 @@ def _recorded(path: Path, names: list[Any]) -> Iterator[Finding]:
 
 def _plan(path: Path, plan: dict[str, Any]) -> Iterator[Finding]:
     before = 0
-    for i, stage in enumerate(_listing(plan.get("stages"))):
-        weight = _try(units.share_bp, _mapping(stage).get("weight"))
+    for i, stage in enumerate(listing(plan.get("stages"))):
+        weight = attempt(units.share_bp, mapping(stage).get("weight"))
         if weight is None:
             continue
         here: Path = (*path, "stages", i, "weight")
@@ -168,25 +159,25 @@ def _plan(path: Path, plan: dict[str, Any]) -> Iterator[Finding]:
                 f"weights grow from stage to stage: {units.format_share(weight)} after {units.format_share(before)}",
             )
         before = max(before, weight)
-    holdback = _try(units.share_bp, _mapping(plan.get("watch")).get("holdback"))
+    holdback = attempt(units.share_bp, mapping(plan.get("watch")).get("holdback"))
     if holdback is not None and holdback > 5_000:
         yield (*path, "watch", "holdback"), False, "a holdback is at most 50%"
-    yield from _margins((*path, "margins"), _mapping(plan.get("margins")))
-    for metric, share in _mapping(plan.get("limits")).items():
-        if _try(units.share_bp, share) in {0, 10_000}:
+    yield from _margins((*path, "margins"), mapping(plan.get("margins")))
+    for metric, share in mapping(plan.get("limits")).items():
+        if attempt(units.share_bp, share) in {0, 10_000}:
             yield (*path, "limits", metric), False, "a limit lies between 0% and 100%: at either end it says nothing"
 
 
 def _margins(path: Path, margins: dict[str, Any]) -> Iterator[Finding]:
     tight = "the promote margin is below the rollback tolerance: nothing in between could be promoted"
     for metric, body in margins.items():
-        margin = _mapping(body)
+        margin = mapping(body)
         here: Path = (*path, metric, "promote")
         if metric == "error":
-            rollback, promote = (_try(units.linear, margin.get(k)) for k in ("rollback", "promote"))
+            rollback, promote = (attempt(units.linear, margin.get(k)) for k in ("rollback", "promote"))
             if rollback and promote and (promote[0] < rollback[0] or promote[1] < rollback[1]):
                 yield here, False, tight
         else:
-            tolerated, harmless = (_try(units.ratio, margin.get(k)) for k in ("rollback", "promote"))
+            tolerated, harmless = (attempt(units.ratio, margin.get(k)) for k in ("rollback", "promote"))
             if tolerated is not None and harmless is not None and harmless < tolerated:
                 yield here, False, tight

@@ -50,3 +50,4 @@ class ConfigFile(Frozen, frozen=True, kw_only=True):
 
     local: Local
     config: Config
+    warnings: tuple[str, ...] = ()  # `path:line:column: text` of what is allowed and was probably not meant

@@ -8,12 +8,15 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from canary.config import units
+from canary.observe.sources import Place, read_source, read_text_source
 from canary.split.spec import HeaderRule, SecretRef, UnitSpec
 from canary.terms import UnitSource
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _COOKIE: Final = _TOKEN
+_METRIC: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+OFF: Final = "off"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_HEADER: Final = re.compile(r"(?:.*-)?(?:authorization|api-?key|key|token|secret|password|cookie)")
 _FRAMING: Final = {
@@ -184,7 +187,46 @@ def _ratio(value: object) -> float:
 
 
 def _ratio_or_off(value: object) -> float | None:
-    return None if value == "off" or value is None else _ratio(value)
+    return None if value == OFF or value is None else _ratio(value)
+
+
+def _metric_name(value: str) -> str:
+    if not _METRIC.fullmatch(value):
+        raise ValueError(f"a metric's name has 1 to 32 of a-z, 0-9 and _ and begins with a letter, found {value!r}")
+    return value
+
+
+def _source(value: object) -> str:
+    text = text_of(value, "header:NAME, json:/POINTER or fact:NAME")
+    source = read_source(text)
+    return f"header:{source.name}" if source.place is Place.HEADER else text
+
+
+def _text_source(value: object) -> str:
+    text = text_of(value, "json:/POINTER, body or off")
+    if text != OFF:
+        read_text_source(text)
+    return text
+
+
+def _margin(value: object) -> units.Margin:
+    return value if isinstance(value, units.Margin) else units.margin(text_of(value, "a margin such as 1.02x"))
+
+
+def _margin_or_off(value: object) -> units.Margin | str:
+    return OFF if value == OFF else _margin(value)
+
+
+def _positive(value: object) -> float:
+    return value if isinstance(value, float) else units.positive(text_of(value, "a finite number above 0"))
+
+
+def _net_loss(value: object) -> float:
+    return value if isinstance(value, float) else units.net_loss(text_of(value, "a share of pairs such as 0.05"))
+
+
+def _net_loss_or_off(value: object) -> float | str:
+    return OFF if value == OFF else _net_loss(value)
 
 
 def _spelled(pattern: str, *examples: str) -> WithJsonSchema:
@@ -231,3 +273,18 @@ Size = Annotated[
 Linear = Annotated[tuple[float, float], BeforeValidator(_linear), _spelled(r"^\d+(\.\d+)?\s*(x|pp)", "1.5x + 0.1pp", "2x")]
 Ratio = Annotated[float, BeforeValidator(_ratio), _spelled(r"^\d+(\.\d+)?\s*%$", "10%")]
 RatioOrOff = Annotated[float | None, BeforeValidator(_ratio_or_off), _spelled(r"^(\d+(\.\d+)?\s*%|off)$", "25%", "off")]
+MetricName = Annotated[str, BeforeValidator(_text), AfterValidator(_metric_name)]
+ValueSource = Annotated[str, BeforeValidator(_source), _spelled("^(header|json|fact):", "json:/usage/score", "header:x-cost")]
+TextSource = Annotated[
+    str, BeforeValidator(_text_source), _spelled("^(json:.*|body|off)$", "json:/choices/0/message/content", "body", "off")
+]
+_MARGIN: Final = r"(\+\s*)?\d+(\.\d+)?\s*(x|pp|$)"
+Margin = Annotated[units.Margin, BeforeValidator(_margin), _spelled(f"^{_MARGIN}", "1.02x", "1.1x + 0.2pp", "+ 0.005")]
+MarginOrOff = Annotated[units.Margin | str, BeforeValidator(_margin_or_off), _spelled(f"^(off$|{_MARGIN})", "1.1x", "off")]
+_NUMBER_SCHEMA: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0}
+Positive = Annotated[float, BeforeValidator(_positive), WithJsonSchema(_NUMBER_SCHEMA)]
+_NET_LOSS: Final[dict[str, Any]] = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+NetLoss = Annotated[float, BeforeValidator(_net_loss), WithJsonSchema(_NET_LOSS)]
+NetLossOrOff = Annotated[
+    float | str, BeforeValidator(_net_loss_or_off), WithJsonSchema({"anyOf": [_NET_LOSS, {"const": "off"}]})
+]

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+import msgspec
 from pydantic import ValidationError
 
 from canary.config.build import build
-from canary.config.checks import findings
+from canary.config.checks import findings, warnings
 from canary.config.document import ConfigFile
 from canary.config.schema import FileModel
 from canary.config.tree import Problem, Tree
@@ -19,6 +20,7 @@ class Reading(Frozen, frozen=True, kw_only=True):
 
     file: ConfigFile | None
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()  # of a file that is good
 
 
 def read(text: str, *, env: Mapping[str, str]) -> Reading:
@@ -37,7 +39,7 @@ def read(text: str, *, env: Mapping[str, str]) -> Reading:
             tree.problem(place, f"plans.{plan.name}: {message}")
     if tree.problems or file is None:
         return Reading(file=None, problems=tuple(sorted(set(tree.problems), key=_order)))
-    return Reading(file=file)
+    return Reading(file=file, warnings=_warnings(tree))
 
 
 def load(text: str, *, path: str, env: Mapping[str, str]) -> ConfigFile:
@@ -46,7 +48,10 @@ def load(text: str, *, path: str, env: Mapping[str, str]) -> ConfigFile:
     if reading.file is None:
         lines = [f"{path}:{p.line}:{p.column}: {p.message}" for p in reading.problems]
         raise ConfigError("\n".join(lines), hint="canary config schema prints what the file may hold")
-    return reading.file
+    if not reading.warnings:
+        return reading.file
+    said = tuple(f"{path}:{p.line}:{p.column}: {p.message}" for p in reading.warnings)
+    return msgspec.structs.replace(reading.file, warnings=said)
 
 
 def _validated(tree: Tree) -> FileModel | None:
@@ -59,6 +64,15 @@ def _validated(tree: Tree) -> FileModel | None:
         place = tree.places.of_key(path) if at_key else tree.places.of_value(path)
         tree.problem(place, f"{'.'.join(map(str, path))}: {message}")
     return model
+
+
+def _warnings(tree: Tree) -> tuple[Problem, ...]:
+    """What is allowed and was probably not meant, in the order of the file."""
+    found = []
+    for path, at_key, message in warnings(tree.value):
+        line, column = tree.places.of_key(path) if at_key else tree.places.of_value(path)
+        found.append(Problem(line=line, column=column, message=f"{'.'.join(map(str, path))}: {message}"))
+    return tuple(sorted(found, key=_order))
 
 
 def _order(problem: Problem) -> tuple[int, int, str]:

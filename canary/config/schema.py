@@ -10,7 +10,13 @@ from canary.config.fields import (
     HeaderValue,
     Linear,
     Listen,
+    Margin,
+    MarginOrOff,
+    MetricName,
     Name,
+    NetLoss,
+    NetLossOrOff,
+    Positive,
     Ratio,
     RatioOrOff,
     RootedPath,
@@ -18,8 +24,10 @@ from canary.config.fields import (
     Share,
     Size,
     Text,
+    TextSource,
     Unit,
     Upstream,
+    ValueSource,
 )
 from canary.rollout.plan import Margins, Plan, ShadowStage, Stage, Watch
 from canary.split.spec import Answering, Deadlines, Limits, MirrorSpec, RecordSpec, SecretRef, UnitSpec
@@ -121,12 +129,53 @@ class DeadlinesModel(Section):
     idle: Duration = Deadlines().idle_s
 
 
+ErrorShare = Annotated[float, Field(ge=0, le=1)]
+MOST_METRICS = 16
+MOST_CLASSES = 15
+
+
+class MetricModel(Section):
+    """A value that is read from each answer and compared; what is left out follows from `kind`."""
+
+    from_: ValueSource = Field(alias="from")
+    kind: Literal["rate", "mean", "cost", "quality"]
+    better: Literal["lower", "higher"] | None = None
+    cap: Positive | None = Field(default=None, description="the largest value there can be")
+    absent: Literal["bad", "good"] | None = Field(default=None, description="what an answer without the value counts as")
+    rollback: Margin | None = Field(default=None, description="what is tolerated")
+    promote: MarginOrOff | None = Field(default=None, description="the worst still called harmless; off: guarded only")
+    share: ErrorShare | None = Field(default=None, description="of the rollback error budget; 0: never rolls back")
+    unit: Text | None = None
+
+
+class PreferenceModel(Section):
+    """The two answers of a pair compared by one value: win, tie or loss; margins are net losses."""
+
+    prefer: ValueSource
+    better: Literal["lower", "higher"] = "higher"
+    rollback: NetLoss = 0.01
+    promote: NetLossOrOff = 0.05
+    share: ErrorShare | None = None
+
+
+class ClassesModel(Section):
+    """Task classes: a request belongs to the one that this header names, or else to none."""
+
+    header: Text
+    names: Annotated[list[Name], Field(min_length=1, max_length=MOST_CLASSES)]
+
+
 class RouteModel(Section):
     """A named entry that clients call."""
 
     match: MatchModel = MatchModel()
     kind: Literal["http", "llm"] = "http"
     unit: Unit = Field(default_factory=UnitSpec)
+    metrics: Annotated[dict[MetricName, MetricModel], Field(max_length=MOST_METRICS)] = Field(default_factory=dict)
+    preference: PreferenceModel | None = None
+    classes: ClassesModel | None = None
+    diversity: TextSource | None = Field(default=None, description="where the answer's text stands; off: not guarded")
+    first_byte: bool | None = Field(default=None, description="whether the time to the first byte is guarded")
     versions: Annotated[dict[Name, VersionModel], Field(min_length=1)]
     stable: Text
     mirror: MirrorModel = MirrorModel()
@@ -183,6 +232,13 @@ class P99Model(P50Model):
     promote: RatioOrOff = _M.p99.promote_d
 
 
+class FirstByteModel(P50Model):
+    """The same for the 95 % quantile of the time to the first byte, on routes that guard it."""
+
+    rollback: Ratio = _M.first_byte.rollback_d
+    promote: RatioOrOff = _M.first_byte.promote_d
+
+
 class MarginsModel(Section):
     """How much worse is tolerated, and how much is called harmless."""
 
@@ -190,6 +246,7 @@ class MarginsModel(Section):
     p50: P50Model = P50Model()
     p95: P95Model = P95Model()
     p99: P99Model = P99Model()
+    first_byte: FirstByteModel = FirstByteModel()
 
 
 class HarmBudgetModel(Section):

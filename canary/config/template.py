@@ -19,6 +19,7 @@ routes:
       # Secrets are references, never values:
       #   headers: {authorization: {env: V2_KEY}}
     stable: v1                          # the first value; afterwards the store's decision is in charge
+    # metrics: {score: {from: "json:/usage/score", kind: quality, cap: 1}, cost: {from: "header:x-cost", kind: cost}}
     # GET and HEAD may always be copied to a shadow; POST only on the paths named here:
     mirror: {paths: []}
     record: {bodies: "off", keep_days: 14}

@@ -2,13 +2,16 @@
 
 import re
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 _NUMBER: Final = r"([0-9]{1,15}(?:\.[0-9]{1,12})?)"
 _SHARE: Final = re.compile(rf"{_NUMBER}\s*%")
 _DURATION_PART: Final = re.compile(rf"{_NUMBER}\s*(ms|s|m|h|d)")
 _SIZE: Final = re.compile(rf"{_NUMBER}\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)?")
 _LINEAR: Final = re.compile(rf"{_NUMBER}\s*x(?:\s*\+\s*{_NUMBER}\s*(pp|%))?|{_NUMBER}\s*(pp)")
+
+_AMOUNT: Final = re.compile(rf"{_NUMBER}\s*x(?:\s*\+\s*{_NUMBER})?|\+\s*{_NUMBER}")
+_POSITIVE: Final = re.compile(rf"{_NUMBER}(?:[eE]([+-]?[0-9]{{1,3}}))?")
 
 _SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3_600), "d": Decimal(86_400)}
 _BYTES: Final = {
@@ -97,3 +100,42 @@ def linear(text: str) -> tuple[float, float]:
     if delta >= 1:
         raise ValueError(f"a margin is less than 100pp, found {text!r}")
     return float(rho), float(delta)
+
+
+class Margin(NamedTuple):
+    """A margin rho*mu + delta of a declared metric; whether delta is meant as points of a rate, where it was said."""
+
+    rho: float
+    delta: float
+    points: bool | None = None
+
+
+def margin(text: str) -> Margin:
+    """A margin of a rate ("1.1x + 0.2pp") or of an amount ("1.02x", "1.1x + 0.5", "+ 0.5", in the values' own unit)."""
+    stripped = text.strip()
+    if (found := _AMOUNT.fullmatch(stripped)) is not None:
+        delta = found[2] or found[3]
+        rho = Decimal(found[1] or 1)
+        if rho < 1:
+            raise ValueError(f"a margin is at least 1x, found {text!r}")
+        return Margin(float(rho), float(delta or 0), None if delta is None else False)
+    if _LINEAR.fullmatch(stripped) is None:
+        raise ValueError(f"expected a margin such as 1.02x, 1.1x + 0.5 or, of a rate, 1.1x + 0.2pp, found {text!r}")
+    return Margin(*linear(text), points=True)
+
+
+def positive(text: str) -> float:
+    """A finite number above 0 such as 1, 0.25 or 5e6."""
+    found = _POSITIVE.fullmatch(text.strip())
+    value = float(text) if found is not None else 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError(f"expected a finite number above 0, found {text!r}")
+    return value
+
+
+def net_loss(text: str) -> float:
+    """A net share of lost pairs such as 0.05, from 0 to below 1."""
+    value = float(text) if re.fullmatch(r"[0-9](?:\.[0-9]{1,12})?", text.strip()) else 1.0
+    if value >= 1:
+        raise ValueError(f"expected a net share of lost pairs from 0 to below 1 such as 0.05, found {text!r}")
+    return value

@@ -54,8 +54,14 @@ def keys_of(section: type[Section]) -> list[str]:
 def _field(section: type[Section], part: str | int) -> Any:
     for name, field in section.model_fields.items():
         if (field.alias or name) == part:
-            return field.annotation
+            return _without_none(field.annotation)
     return None
+
+
+def _without_none(annotation: Any) -> Any:
+    """`Section | None` is that section to whoever writes the file."""
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], type) else annotation
 
 
 def _member(annotation: Any) -> Any:
@@ -95,7 +101,7 @@ def _message(kind: str, path: Path, detail: Any) -> str:
     if kind == "list_type":
         return f"expected a list, found {_shown(given)}"
     if kind in {"too_short", "too_long"}:
-        return f"has {context['actual_length']} entries, {_bounds(kind, context)}"
+        return f"has {len(given)} entries, {_bounds(kind, context)}"
     if kind in {"int_type", "float_type", "bool_type"}:
         expected = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false"}[kind]
         return f"expected {expected}, found {_shown(given)}"

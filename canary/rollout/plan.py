@@ -27,6 +27,7 @@ class Margins(Frozen, frozen=True, kw_only=True):
     p50: MarginSpec = MarginSpec(rollback_d=0.03, promote_d=0.10)
     p95: MarginSpec = MarginSpec(rollback_d=0.05, promote_d=0.15)
     p99: MarginSpec = MarginSpec(rollback_d=0.10, promote_d=0.25)
+    first_byte: MarginSpec = MarginSpec(rollback_d=0.05, promote_d=0.15)  # of its 95 % quantile, where a route guards it
 
 
 class ShadowStage(Frozen, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ def scoring_spec(state: RolloutState) -> ScoringSpec:
         stage_factors=stage_factors([stage.weight_bp for stage in plan.stages]),
         shadow_lane_weight=plan.shadow_lane_weight if plan.has_shadow else 0.0,
         min_candidate_events=plan.min_candidate_events,
+        first_byte=_first_byte(plan) if state.measures.first_byte else (),
         measures=state.measures,
         sticky=state.sticky,
     )
@@ -30,6 +31,11 @@ def _error(margin: MarginSpec) -> ErrorMargin:
         promote_rho=margin.promote_rho,
         promote_delta=margin.promote_delta,
     )
+
+
+def _first_byte(plan: Plan) -> tuple[LatencyMargin, ...]:
+    margin = plan.margins.first_byte
+    return (LatencyMargin(quantile=0.95, rollback_d=margin.rollback_d, promote_d=margin.promote_d),)
 
 
 def _latency(plan: Plan) -> tuple[LatencyMargin, ...]:

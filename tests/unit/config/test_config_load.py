@@ -233,7 +233,16 @@ def test_durations_are_exact_both_ways(milliseconds: int) -> None:
 @given(st.text(max_size=20))
 def test_no_text_breaks_a_unit_otherwise_than_by_a_message(text: str) -> None:
     said = []
-    for parse in (units.share_bp, units.seconds, units.size_bytes, units.ratio, units.linear):
+    for parse in (
+        units.share_bp,
+        units.seconds,
+        units.size_bytes,
+        units.ratio,
+        units.linear,
+        units.margin,
+        units.positive,
+        units.net_loss,
+    ):
         try:
             parse(text)
         except ValueError as error:
