@@ -7,6 +7,7 @@ from typing import Protocol
 from canary.config.document import Config
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
+from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
 from canary.terms import Frozen
 
@@ -128,6 +129,10 @@ class CounterBook(Protocol):
 
     async def read(self, rollout: str, *, since: int = 0) -> tuple[Sequence[CounterRow], int]:
         """Rows of the rollout's segments whose revision is > since, and the newest revision."""
+        ...
+
+    async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:
+        """First events of sticky units whose revision is > since, and the newest revision. Ask for horizons before."""
         ...
 
     async def horizons(self, rollout: str) -> Sequence[Horizon]:

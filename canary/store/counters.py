@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from canary.stats.counts import CounterRow, Horizon, from_bytes
+from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
 from canary.store.database import Database
+from canary.store.first_events import read_first_events
 
 # Everything below the oldest transaction still running has ended: if it wrote, a later look sees it.
 _ENDED: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1"
@@ -52,6 +54,14 @@ class PostgresCounters:
             CounterRow(rollout=name, segment=segment, journal=journal, minute=minute, cells=cells, revision=revision)
             for name, segment, journal, minute, cells, revision in found
         ]
+        return rows, max(since, int(ended[0]))
+
+    async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:
+        """First events of sticky units whose revision is > since, and the newest revision; revisions as in `read`."""
+        async with self._database.transaction() as connection:
+            ended = await (await connection.execute(_ENDED)).fetchone()
+            assert ended is not None
+            rows = await read_first_events(connection, rollout, since=since)
         return rows, max(since, int(ended[0]))
 
     async def horizons(self, rollout: str) -> Sequence[Horizon]:

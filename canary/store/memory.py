@@ -11,6 +11,7 @@ from canary.errors import Conflict, Deposed, NotFound, StaleRevision
 from canary.ports import Clock, Fence, Lease, PlanInForce, Published, SidecarAck
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
+from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
 from canary.store.counters import summed
 from canary.store.publication import stable_after
@@ -46,6 +47,7 @@ class MemoryStore:
         self.journals: dict[str, _Journal] = {}
         self.counters: dict[tuple[str, str, int, int], CounterRow] = {}
         self.profiles: dict[tuple[str, str, int, str], bytes] = {}
+        self.first_events: dict[tuple[str, str, bytes], FirstEventRow] = {}
         self.outcomes: list[tuple[datetime, OutcomeRow]] = []
         self.pairs: list[tuple[datetime, PairRow]] = []
         self.bodies: list[tuple[datetime, BodyRow]] = []
@@ -184,6 +186,11 @@ class MemoryCounters:
         rows.sort(key=lambda row: (row.revision, row.journal, row.segment, row.minute))
         return rows, max(since, self._store.commits)
 
+    async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:
+        """First events of sticky units whose revision is > since, and the newest revision."""
+        rows = [row for row in self._store.first_events.values() if row.rollout == rollout and row.revision > since]
+        return sorted(rows, key=lambda row: (row.revision, row.metric, row.unit_hash)), max(since, self._store.commits)
+
     async def horizons(self, rollout: str) -> Sequence[Horizon]:
         """For every journal that has counters of this rollout: its last committed tick and whether its writer is dead."""
         return [
@@ -315,5 +322,10 @@ class MemoryRecorder:
                 cells=delta.cells,
                 revision=self._store.commits,
             )
+        for event in batch.first_events:
+            kept = self._store.first_events.get((event.rollout, event.metric, event.unit_hash))
+            if kept is None or event.start_at_us < kept.start_at_us:
+                told = event._replace(journal=batch.journal, revision=self._store.commits)
+                self._store.first_events[(event.rollout, event.metric, event.unit_hash)] = told
         for profile in batch.profiles:
             self._store.profiles[profile.route, profile.version_hash, profile.hour, batch.journal] = profile.cells

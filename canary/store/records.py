@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from canary.errors import StaleRevision
 from canary.store import copying
 from canary.store.database import Connection, Database
+from canary.store.first_events import write_first_events
 from canary.store.rows import BodyRow, CounterDelta, JournalState, OutcomeRow, PairRow, ProfileDelta, RecordBatch
 
 __all__ = ["BodyRow", "CounterDelta", "JournalState", "OutcomeRow", "PairRow", "ProfileDelta", "RecordBatch", "Recorder"]
@@ -87,6 +88,7 @@ class Recorder:
             await _copy(connection, _PAIRS_IN, batch.pairs, copying.pair_bytes, recorded)
             await _copy(connection, _BODIES_IN, batch.bodies, copying.body_bytes, recorded)
             await _fold(connection, batch)
+            await write_first_events(connection, batch.journal, batch.first_events)
         return recorded_at
 
     async def load(self, journal: str) -> JournalState:

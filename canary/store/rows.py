@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from canary.stats.first_event import FirstEventRow
 from canary.terms import Arm, AssignedBy, Ending, Fault, Lane, MirrorDrop
 
 
@@ -126,6 +127,7 @@ class RecordBatch(msgspec.Struct, frozen=True, kw_only=True):
     bodies: list[BodyRow] = []
     counters: list[CounterDelta] = []
     profiles: list[ProfileDelta] = []
+    first_events: list[FirstEventRow] = []  # of sticky units; the rows are this journal's, whatever they say
     rejected: int = 0  # frames set aside since the last batch
 
 

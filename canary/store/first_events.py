@@ -1,0 +1,62 @@
+"""First events of sticky units in Postgres: of each unit and metric the earliest start stays, whoever tells it, how often."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from canary.stats.first_event import FirstEventRow
+from canary.store.database import Connection
+from canary.terms import Arm
+
+# In the order of the key: two couriers that write the same units then wait for each other, and never both at once.
+_WRITE: Final = """
+INSERT INTO first_events AS kept (rollout, metric, unit_hash, start_at_us, segment, arm, journal, revision)
+SELECT d.rollout, d.metric, d.unit_hash, d.start_at_us, d.segment, d.arm, %(journal)s, pg_current_xact_id()::text::bigint
+FROM unnest(%(rollouts)s::text[], %(metrics)s::text[], %(units)s::bytea[], %(starts)s::bigint[], %(segments)s::integer[],
+            %(arms)s::text[])
+  AS d (rollout, metric, unit_hash, start_at_us, segment, arm)
+ORDER BY d.rollout, d.metric, d.unit_hash
+ON CONFLICT (rollout, metric, unit_hash) DO UPDATE
+  SET start_at_us = excluded.start_at_us, segment = excluded.segment, arm = excluded.arm, journal = excluded.journal,
+      revision = excluded.revision
+  WHERE excluded.start_at_us < kept.start_at_us"""
+_READ: Final = """
+SELECT rollout, metric, unit_hash, start_at_us, segment, arm, journal, revision
+FROM first_events
+WHERE rollout = %(rollout)s AND revision > %(since)s
+ORDER BY revision, metric, unit_hash"""
+
+
+def earliest(rows: Iterable[FirstEventRow]) -> list[FirstEventRow]:
+    """One row for each rollout, metric and unit: the one with the least start."""
+    found: dict[tuple[str, str, bytes], FirstEventRow] = {}
+    for row in rows:
+        at_hand = found.get(row[:3])
+        if at_hand is None or row.start_at_us < at_hand.start_at_us:
+            found[row[:3]] = row
+    return list(found.values())
+
+
+async def write_first_events(connection: Connection, journal: str, rows: Sequence[FirstEventRow]) -> None:
+    """Writes what one journal tells, within its own transaction; a row with a later start than the one kept changes nothing."""
+    if not rows:
+        return
+    rollouts, metrics, units, starts, segments, arms, _, _ = zip(*earliest(rows), strict=True)
+    values = {
+        "journal": journal,
+        "rollouts": list(rollouts),
+        "metrics": list(metrics),
+        "units": list(units),
+        "starts": list(starts),
+        "segments": list(segments),
+        "arms": [str(arm) for arm in arms],
+    }
+    await connection.execute(_WRITE, values)
+
+
+async def read_first_events(connection: Connection, rollout: str, *, since: int) -> list[FirstEventRow]:
+    """Rows of a rollout whose revision is > since."""
+    found = await (await connection.execute(_READ, {"rollout": rollout, "since": since})).fetchall()
+    return [
+        FirstEventRow(name, metric, bytes(unit), start_at_us, segment, Arm(arm), journal, revision)
+        for name, metric, unit, start_at_us, segment, arm, journal, revision in found
+    ]
