@@ -115,10 +115,6 @@ def _profile_short(look: Look) -> Decision | None:
     if look.state.phase is not Phase.PENDING:
         return None
     need = look.state.plan.min_profile
-    if look.state.sticky:
-        return Decision(
-            action=Action.START, because="started: units are sticky, so no profile is needed", reason=Reason.PROFILE
-        )
     if look.profile_n >= need:
         because = f"started: profile of {look.profile_n:,} stable outcomes frozen ({need:,} needed)"
         return Decision(action=Action.START, because=because, reason=Reason.PROFILE)

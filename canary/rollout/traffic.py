@@ -104,5 +104,4 @@ def _stage_after(state: RolloutState, target: Phase) -> int:
 
 
 def _first_scored(state: RolloutState) -> Scored:
-    # Sticky routes are not decided by statistics, so they have nothing to keep a cold start out of.
-    return Scored.FAILURES if state.plan.warm_up_s > 0 and not state.sticky else Scored.ALL
+    return Scored.FAILURES if state.plan.warm_up_s > 0 else Scored.ALL

@@ -18,13 +18,12 @@ from canary.control.enact import Wish, create_rollout, order
 from canary.control.leader import LEASE
 from canary.control.record import CONTROLLER
 from canary.rollout.state import DecisionRow
-from canary.split.spec import UnitSpec
 from canary.store.books import PostgresRollouts
 from canary.store.counters import PostgresCounters
 from canary.store.database import Database
 from canary.store.plans import PostgresPlans
-from canary.terms import Action, Phase, UnitSource
-from tests.support.control_world import a_config
+from canary.terms import Action, Phase
+from tests.support.control_world import QUICK, a_config
 from tests.support.deadline import wait_for_answer
 
 ROOT = Path(__file__).parents[2]
@@ -42,8 +41,8 @@ class WallClock:
 
 
 def many_routes() -> Config:
-    """Routes of sticky units: each of their rollouts has exactly one thing to decide, its start."""
-    config = a_config(unit=UnitSpec(source=UnitSource.HEADER, name="x-user-id"))
+    """Routes without traffic whose rollouts need no profile: each has exactly one thing to decide, its start."""
+    config = a_config(msgspec.structs.replace(QUICK, min_profile=0))
     (chat,) = config.routes
     routes = tuple(msgspec.structs.replace(chat, name=f"route-{n}") for n in range(CLIENTS))
     return msgspec.structs.replace(config, routes=routes)

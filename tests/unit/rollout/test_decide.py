@@ -143,8 +143,9 @@ def test_pending_on_hold_does_not_start() -> None:
     assert look(a_state(paused=True), None, profile_n=100).action is Action.KEEP
 
 
-def test_sticky_units_start_without_a_profile() -> None:
-    assert look(a_state(sticky=True), None, profile_n=0).action is Action.START
+def test_sticky_units_wait_for_a_profile_like_any_other() -> None:
+    assert look(a_state(sticky=True), None, profile_n=99).waiting == "profile 99/100"
+    assert look(a_state(sticky=True), None, profile_n=100).action is Action.START
 
 
 def test_nothing_passes_before_the_sidecars_acknowledge() -> None:
@@ -257,7 +258,7 @@ def test_a_stage_out_of_time_is_held_for_a_person() -> None:
     state = a_state(Phase.CANARYING, plan=a_plan(max_duration_s=3_600.0))
     decision = look(state, an_evidence(), after_s=3_600)
     assert decision.action is Action.HOLD
-    assert decision.because.startswith("held, out of time: undecided after 60 min, errors e=2.7 of the needed 20")
+    assert decision.because.startswith("held, inconclusive: out of time after 60 min, errors e=2.7 of the needed 20")
 
 
 def test_a_plan_may_roll_back_what_is_out_of_time() -> None:

@@ -55,9 +55,9 @@ def test_a_warm_up_opens_a_segment_for_failures_and_then_the_stages_own() -> Non
     assert (second.stage, second.weight_bp, second.scored) == (0, 500, Scored.ALL)
 
 
-def test_sticky_routes_need_no_warm_up() -> None:
+def test_sticky_routes_warm_up_like_any_other() -> None:
     (need,) = segments_for(a_state(Phase.PENDING, plan=a_plan(warm_up_s=30.0), sticky=True), Action.START)
-    assert need.scored is Scored.ALL
+    assert need.scored is Scored.FAILURES
 
 
 def test_promotion_opens_the_watch_with_its_holdback() -> None:
