@@ -7,13 +7,15 @@ from typing import Final
 import msgspec
 
 from canary.rollout import words
+from canary.rollout.harm import overspent
+from canary.rollout.signs import FRESH_S, NO_SIGNS, Signs
 from canary.rollout.state import Decision, Reason, RolloutState
+from canary.rollout.trend import WINDOW_S, Past, gates_eta_s, is_told
 from canary.rollout.verdicts import gates_of, proof_of, verdicts_of, weakest, worst_breach
-from canary.stats.evidence import Evidence
+from canary.stats.evidence import Evidence, MetricEvidence
 from canary.terms import Action, Frozen, Phase, Scored
 
-STALE_AFTER_S: Final = 10.0
-"""Counters come with each second's tick; ten missed ones are more than a slow commit."""
+STALE_AFTER_S: Final = FRESH_S
 
 
 class Look(Frozen, frozen=True, kw_only=True):
@@ -24,6 +26,7 @@ class Look(Frozen, frozen=True, kw_only=True):
     now: datetime
     profile_n: int
     profile_per_s: float | None
+    signs: Signs = NO_SIGNS
 
     @property
     def staged(self) -> bool:
@@ -38,16 +41,18 @@ def decide(
     *,
     profile_n: int,
     profile_per_s: float | None = None,
+    signs: Signs = NO_SIGNS,
 ) -> Decision:
     """The decision at one look, with the verdict of every metric and the reason in one sentence.
 
-    `profile_n` is the size of the route's profile as yet; `profile_per_s` is its growth, for the forecast. The result is a
-    function of the arguments alone. (A breached guardrail is asked before `paused`: a paused canary still serves people.)
+    `profile_n` is the size of the route's profile as yet; `profile_per_s` is its growth, for the forecast; `signs` is what
+    the same counts say beside the evidence. The result is a function of the arguments alone. (A breached guardrail and a
+    spent harm budget are asked before `paused`: a paused canary still serves people.)
     """
-    look = Look(state=state, evidence=evidence, now=now, profile_n=profile_n, profile_per_s=profile_per_s)
+    look = Look(state=state, evidence=evidence, now=now, profile_n=profile_n, profile_per_s=profile_per_s, signs=signs)
     answers = (question(look) for question in QUESTIONS)
     decision = next((answer for answer in answers if answer is not None), None) or _short_of_proof(look)
-    return msgspec.structs.replace(decision, verdicts=verdicts_of(evidence))
+    return msgspec.structs.replace(decision, verdicts=verdicts_of(evidence, q=state.plan.alpha_rollback))
 
 
 def _finished(look: Look) -> Decision | None:
@@ -68,6 +73,14 @@ def _breached(look: Look) -> Decision | None:
         f" evidence {words.e_value(breach.log_e_rollback)} over the needed {words.needed(breach.need_rollback)}"
     )
     return Decision(action=Action.ROLL_BACK, because=because, reason=Reason.GUARDRAIL)
+
+
+def _too_harmful(look: Look) -> Decision | None:
+    harm = look.signs.harm if look.staged else None
+    spent = overspent(harm, look.state.plan.harm_budget) if harm is not None else ""
+    if not spent:
+        return None
+    return Decision(action=Action.ROLL_BACK, because=f"rolled back: the harm budget is spent, {spent}", reason=Reason.HARM)
 
 
 def _paused(look: Look) -> Decision | None:
@@ -94,6 +107,12 @@ def _stale(look: Look) -> Decision | None:
     if age_s >= STALE_AFTER_S:
         return _wait(f"no evidence for {words.span(age_s)}", Reason.STALE)
     return None
+
+
+def _silent(look: Look) -> Decision | None:
+    if not look.staged or look.state.phase is Phase.SHADOWING or not look.signs.silence:
+        return None
+    return _out_of_time(look) or _wait(look.signs.silence, Reason.SILENT)
 
 
 def _sample_ratio_broken(look: Look) -> Decision | None:
@@ -187,18 +206,20 @@ def _out_of_time(look: Look) -> Decision | None:
     since = max(opened_at, state.resumed_at or opened_at)
     if _since(since, look.now) < state.plan.max_duration_s:
         return None
-    text = f"out of time: undecided after {words.span(state.plan.max_duration_s)}, {_missing_text(look)}"
+    text = f"inconclusive: out of time after {words.span(state.plan.max_duration_s)}, {_missing_text(look)}"
     if state.plan.on_timeout == "roll_back":
-        return Decision(action=Action.ROLL_BACK, because=f"rolled back, {text}", reason=Reason.TIME)
-    return Decision(action=Action.HOLD, because=f"held, {text}", reason=Reason.TIME)
+        return Decision(action=Action.ROLL_BACK, because=f"rolled back, {text}", reason=Reason.INCONCLUSIVE)
+    return Decision(action=Action.HOLD, because=f"held, {text}", reason=Reason.INCONCLUSIVE)
 
 
 QUESTIONS: Final[tuple[Callable[[Look], Decision | None], ...]] = (
     _finished,
     _breached,
+    _too_harmful,
     _paused,
     _abstaining,
     _stale,
+    _silent,
     _sample_ratio_broken,
     _profile_short,
     _unacknowledged,
@@ -225,7 +246,14 @@ def _missing_text(look: Look) -> str:
     missing = [gate for gate in gates if not gate.cleared]
     others = len(missing) - 1
     more = f" ({others} more of {len(gates)} gates still open)" if others > 0 else ""
-    return f"{proof_of(weakest(missing or gates))}{more}"
+    return f"{proof_of(weakest(missing or gates))}{more}{_forecast(gates, look.signs.past)}"
+
+
+def _forecast(gates: tuple[MetricEvidence, ...], past: Past | None) -> str:
+    eta_s = gates_eta_s(gates, past)
+    if eta_s:
+        return f"; about {words.span(eta_s)} more at the growth of the last {words.span(WINDOW_S)}"
+    return "; at the present growth it is never proven" if eta_s is None and is_told(past) else ""
 
 
 def _warm_up_over(look: Look) -> Decision | None:

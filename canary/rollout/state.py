@@ -3,7 +3,10 @@
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
+
 from canary.rollout.plan import Plan
+from canary.rollout.trend import Past
 from canary.stats.evidence import Evidence
 from canary.stats.scoring import Scoring
 from canary.terms import Action, Frozen, Measures, Phase, Scored, Verdict
@@ -16,9 +19,11 @@ class Reason(StrEnum):
     ORDERED = "ordered"  # a person said so
     FINISHED = "finished"
     GUARDRAIL = "guardrail"
+    HARM = "harm"  # the plan's harm budget is spent
     PAUSED = "paused"
     ABSTAINS = "abstains"  # the statistics do not speak for this route: people move it
     STALE = "stale"
+    SILENT = "silent"  # the candidate is meant to get requests, and nothing is heard of it
     SAMPLE_RATIO = "sample_ratio"
     PROFILE = "profile"
     ACKNOWLEDGEMENT = "acknowledgement"
@@ -26,7 +31,8 @@ class Reason(StrEnum):
     AGE = "age"
     TRAFFIC = "traffic"  # nothing has arrived in this stage
     GATES = "gates"
-    TIME = "time"
+    INCONCLUSIVE = "inconclusive"  # the stage's time is over, and neither side is proven
+    TIME = "time"  # the same, as older rows have it
 
 
 class SegmentRef(Frozen, frozen=True, kw_only=True):
@@ -70,6 +76,7 @@ class RolloutState(Frozen, frozen=True, kw_only=True):
     retry_of: str = ""
     resumed_at: datetime | None = None  # a stage's time limit starts anew when a person resumes it
     measures: Measures = Measures()  # of the route, as they were when the rollout was created
+    class_shares: tuple[float, ...] = ()  # of the profile's requests, by stratum; empty where there are no classes
 
     @property
     def segment(self) -> SegmentRef | None:
@@ -92,6 +99,14 @@ class RolloutState(Frozen, frozen=True, kw_only=True):
         return self.stage is not None and self.stage >= len(self.plan.stages) - 1
 
 
+class ClassVerdict(Frozen, frozen=True, kw_only=True):
+    """What a metric says of one task class; the error is controlled over all classes of the metric."""
+
+    name: str
+    rollback: Verdict  # FAIL: the candidate is worse than tolerated here
+    because: str
+
+
 class MetricVerdict(Frozen, frozen=True, kw_only=True):
     """What one guardrail says at one look."""
 
@@ -99,6 +114,7 @@ class MetricVerdict(Frozen, frozen=True, kw_only=True):
     rollback: Verdict  # FAIL: its rollback threshold is crossed
     promote: Verdict  # PASS: its promote threshold is crossed
     because: str
+    classes: tuple[ClassVerdict, ...] = ()
 
 
 class Decision(Frozen, frozen=True, kw_only=True):
@@ -109,6 +125,50 @@ class Decision(Frozen, frozen=True, kw_only=True):
     verdicts: tuple[MetricVerdict, ...] = ()
     waiting: str = ""
     reason: Reason = Reason.UNKNOWN
+
+
+class Before(Frozen, frozen=True, kw_only=True):
+    """What a decision read beside the counts: all of the rollout that could have been otherwise, and the instant."""
+
+    phase: Phase
+    paused: bool
+    segments: int  # how many were open
+    now: datetime
+    stage_acked_at: datetime | None = None
+    resumed_at: datetime | None = None
+    scored: bool = False  # whether a scoring was frozen
+    profile_n: int = 0
+    profile_per_s: float | None = None
+    newest_tick_age_s: float | None = None
+    past: Past | None = None  # the earlier look that forecasts were made from
+
+    @classmethod
+    def of(cls, state: "RolloutState", now: datetime) -> "Before":
+        """The rollout's part of it."""
+        return cls(
+            phase=state.phase,
+            paused=state.paused,
+            segments=len(state.segments),
+            now=now,
+            stage_acked_at=state.stage_acked_at,
+            resumed_at=state.resumed_at,
+            scored=state.scoring is not None,
+        )
+
+    def again(self, state: "RolloutState") -> "RolloutState":
+        """The rollout as it was then, from how it is now: what is not kept here never changes."""
+        return msgspec.structs.replace(
+            state,
+            phase=self.phase,
+            paused=self.paused,
+            segments=state.segments[: self.segments],
+            stage_acked_at=self.stage_acked_at,
+            resumed_at=self.resumed_at,
+            scoring=state.scoring if self.scored else None,
+            waiting="",
+            because="",
+            ended_at=None,
+        )
 
 
 class DecisionRow(Frozen, frozen=True, kw_only=True):
@@ -124,4 +184,6 @@ class DecisionRow(Frozen, frozen=True, kw_only=True):
     epoch: int  # lease epoch; 0 for an operator's order
     plan_hash: str
     evidence: Evidence | None = None
-    totals: dict[str, int] = {}  # the summed cells that were read, "segment/cell key" -> count
+    totals: dict[str, int] = {}  # older rows: the summed cells that were read, "segment/cell key" -> count
+    read: bytes = b""  # the settled counts that were read, and all that weighing them again needs; empty: none
+    before: Before | None = None  # None: a person's order, or an older row

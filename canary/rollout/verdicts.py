@@ -3,8 +3,9 @@
 from typing import Final
 
 from canary.rollout import words
-from canary.rollout.state import MetricVerdict
-from canary.stats.evidence import Evidence, MetricEvidence
+from canary.rollout.state import ClassVerdict, MetricVerdict
+from canary.stats.evidence import ClassEvidence, Evidence, MetricEvidence
+from canary.stats.fleet import discoveries
 from canary.terms import Phase, Verdict
 
 SHADOW_GATE: Final = "shadow_error"
@@ -29,7 +30,7 @@ def gates_of(phase: Phase, evidence: Evidence) -> tuple[MetricEvidence, ...]:
         return ()
     shadow = phase is Phase.SHADOWING
     rows = (metric for metric in evidence.metrics if (metric.metric == SHADOW_GATE) is shadow)
-    return tuple(row for row in rows if _has_promote(row) or row.abstains)
+    return tuple(row for row in rows if _has_promote(row) or row.abstains or row.promote_abstains)
 
 
 def weakest(gates: tuple[MetricEvidence, ...] | list[MetricEvidence]) -> MetricEvidence:
@@ -42,24 +43,22 @@ def proof_of(metric: MetricEvidence) -> str:
     name = words.name_of(metric.metric)
     if metric.abstains:
         return f"{name} abstains ({metric.abstains})"
+    if metric.promote_abstains:
+        return f"{name} cannot be promoted ({metric.promote_abstains})"
     if metric.log_e_promote is None or metric.need_promote is None:
         return f"{name} has nothing counted yet"
-    numbers = (
-        f"{metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,}"
-        if metric.n_candidate or metric.n_stable
-        else f"worse in {metric.pairs_worse:,}, better in {metric.pairs_better:,} of {metric.pairs:,} pairs"
-    )
-    return f"{name} {words.e_value(metric.log_e_promote)} of the needed {words.needed(metric.need_promote)} ({numbers})"
+    proof = f"{words.e_value(metric.log_e_promote)} of the needed {words.needed(metric.need_promote)}"
+    return f"{name} {proof} ({words.counts(metric)})"
 
 
-def verdicts_of(evidence: Evidence | None) -> tuple[MetricVerdict, ...]:
-    """Every metric's word at this look."""
+def verdicts_of(evidence: Evidence | None, *, q: float) -> tuple[MetricVerdict, ...]:
+    """Every metric's word at this look; `q` bounds the share of wrong words among the classes called worse."""
     if evidence is None:
         return ()
-    return tuple(_verdict(metric, evidence.abstains) for metric in evidence.metrics)
+    return tuple(_verdict(metric, evidence.abstains, q=q) for metric in evidence.metrics)
 
 
-def _verdict(metric: MetricEvidence, silenced: str) -> MetricVerdict:
+def _verdict(metric: MetricEvidence, silenced: str, *, q: float) -> MetricVerdict:
     abstains = silenced or metric.abstains
     breached = metric.breached and not silenced
     cleared = _has_promote(metric) and metric.cleared and not silenced
@@ -80,7 +79,22 @@ def _verdict(metric: MetricEvidence, silenced: str) -> MetricVerdict:
         rollback=Verdict.FAIL if breached else Verdict.UNDECIDED,
         promote=Verdict.PASS if cleared else Verdict.UNDECIDED,
         because=because,
+        classes=() if abstains else class_verdicts(metric, q=q),
     )
+
+
+def class_verdicts(metric: MetricEvidence, *, q: float) -> tuple[ClassVerdict, ...]:
+    """Which classes the candidate is worse in: e-BH over the metric's classes, so a share q of these words is wrong at most."""
+    worse = discoveries({one.name: one.log_e_rollback for one in metric.classes}, q) if metric.classes else frozenset()
+    return tuple(_class_verdict(one, one.name in worse) for one in metric.classes)
+
+
+def _class_verdict(found: ClassEvidence, worse: bool) -> ClassVerdict:
+    name = found.name or "other"
+    numbers = f"{found.bad_candidate:,g}/{found.n_candidate:,} against {found.bad_stable:,g}/{found.n_stable:,}"
+    word = "worse than tolerated" if worse else "not found worse"
+    because = f"class {name}: {word} ({numbers}, {words.e_value(found.log_e_rollback)})"
+    return ClassVerdict(name=name, rollback=Verdict.FAIL if worse else Verdict.UNDECIDED, because=because)
 
 
 def _has_promote(metric: MetricEvidence) -> bool:
@@ -92,6 +106,6 @@ def _excess(metric: MetricEvidence) -> float:
 
 
 def _margin(metric: MetricEvidence) -> float:
-    if metric.abstains or metric.log_e_promote is None or metric.need_promote is None:
+    if metric.abstains or metric.promote_abstains or metric.log_e_promote is None or metric.need_promote is None:
         return float("-inf")
     return metric.log_e_promote - metric.need_promote

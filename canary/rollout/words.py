@@ -75,6 +75,11 @@ def span(seconds: float) -> str:
 def comparison(metric: MetricEvidence) -> str:
     """Both arms' numbers: `errors 14.8 % on candidate against 0.5 % on stable (37/250 against 5/1,010)`."""
     name = counted(metric.metric)
+    if metric.mean_candidate is not None and metric.mean_stable is not None:
+        mine, theirs = amount(metric.mean_candidate, metric.unit), amount(metric.mean_stable, metric.unit)
+        return (
+            f"{name} {mine} on candidate against {theirs} on stable ({metric.n_candidate:,} and {metric.n_stable:,} requests)"
+        )
     pairs = f"candidate worse in {metric.pairs_worse:,} of {metric.pairs:,} pairs and better in {metric.pairs_better:,}"
     if not metric.n_candidate and not metric.n_stable:
         return f"{name}: {pairs}" if metric.pairs else f"{name}: nothing counted yet"
@@ -84,6 +89,20 @@ def comparison(metric: MetricEvidence) -> str:
         f" ({metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,})"
     )
     return f"{arms}, {pairs}" if metric.pairs else arms
+
+
+def counts(metric: MetricEvidence) -> str:
+    """What a metric's evidence was counted from: `4/812 against 31/15,540`, means, or pairs."""
+    if metric.mean_candidate is not None and metric.mean_stable is not None:
+        return f"{amount(metric.mean_candidate, metric.unit)} against {amount(metric.mean_stable, metric.unit)}"
+    if metric.n_candidate or metric.n_stable:
+        return f"{metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,}"
+    return f"worse in {metric.pairs_worse:,}, better in {metric.pairs_better:,} of {metric.pairs:,} pairs"
+
+
+def amount(value: float, unit: str) -> str:
+    """An amount in its metric's unit, four digits: `0.004212 USD`."""
+    return f"{value:,.4g} {unit}".strip()
 
 
 def _plain(value: float) -> str:

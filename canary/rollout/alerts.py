@@ -1,0 +1,148 @@
+"""What people should know of and what decides nothing: limits of the candidate alone, shifts, counters that stand."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from canary.rollout import words
+from canary.rollout.counted import Counted
+from canary.rollout.plan import Plan
+from canary.rollout.trend import Past
+from canary.stats.contrast import Rule
+from canary.stats.evidence import Alert, Evidence
+from canary.stats.guards import limit_log_e
+from canary.stats.intervals import bernoulli_log_e
+from canary.stats.ratio import BROKEN_LOG_E, sample_ratio_log_e
+from canary.stats.scoring import Scoring
+
+ALPHA: Final = 0.05
+"""Chance that a limit's alert is ever wrong."""
+
+SHIFT: Final = 0.10
+"""Total variation: a tenth of the requests moved to another class."""
+
+DRIFT: Final = 2.0
+"""Times the profile's rate, either way. A healthy day's wave of half as much again is none of anybody's business."""
+
+LEAST: Final = 500
+"""Requests of stable before its traffic is held against its profile."""
+
+STANDS_S: Final = 60.0
+"""A journal's tick comes each second."""
+
+ERROR: Final = "error"
+_PRIOR: Final = (0.5, 0.5)
+
+
+def limit_alerts(plan: Plan, counted: Sequence[Counted], scoring: Scoring, evidence: Evidence) -> Iterable[Alert]:
+    """Limits that the candidate alone is over, whatever stable does."""
+    for name, limit in sorted(plan.limits.items()):
+        found = _errors(counted, scoring) if name == ERROR else _rate(evidence, name)
+        if found is None:
+            yield Alert(
+                name=f"limit:{name}", because=f"the limit on {words.name_of(name)} guards nothing: no such rate is counted"
+            )
+            continue
+        log_e = max((limit_log_e(limit, n=n, bad=bad) for n, bad in found), default=0.0)
+        if log_e >= math.log(len(found) / ALPHA):
+            n, bad = max(found, key=lambda pair: limit_log_e(limit, n=pair[0], bad=pair[1]))
+            share = f"{words.share(bad, n)} ({bad:,}/{n:,})"
+            because = (
+                f"{words.name_of(name)} on the candidate {share}, over the limit of {limit * 100:g} %, {words.e_value(log_e)}"
+            )
+            yield Alert(name=f"limit:{name}", because=because)
+
+
+def arms_alerts(counted: Sequence[Counted], scoring: Scoring) -> Iterable[Alert]:
+    """Classes that do not meet the arms in the coin's shares: a class is fixed before the coin, so the shares must be equal."""
+    names = class_names(scoring)
+    if scoring.spec.sticky or len(names) < 2:
+        return
+    index = _of_rule(scoring, Rule.BAD)[0]
+    for stratum, name in enumerate(names):
+        fours = [(one.weight, one.strata[stratum][index]) for one in counted if stratum < len(one.strata)]
+        log_e = max((sample_ratio_log_e(weight, four.candidate, four.stable) for weight, four in fours), default=0.0)
+        if log_e >= BROKEN_LOG_E:
+            candidate, stable = sum(four.candidate for _, four in fours), sum(four.stable for _, four in fours)
+            because = (
+                f"class {name}: {candidate:,} requests of the candidate beside {stable:,} of stable are not the coin's shares"
+                f" ({words.e_value(log_e)}): something moves requests of one class"
+            )
+            yield Alert(name="class_mix:arms", because=because)
+
+
+def mix_alerts(counted: Sequence[Counted], scoring: Scoring, *, stage: int | None, shares: Sequence[float]) -> Iterable[Alert]:
+    """Stable's classes now beside those of the profile that the bets were tuned by. `shares` is empty where none was kept."""
+    names = class_names(scoring)
+    if len(names) < 2 or len(shares) != len(names):
+        return
+    index = _of_rule(scoring, Rule.BAD)[0]
+    own = [one for one in counted if one.segment.stage == stage and len(one.strata) == len(names)]
+    found = [sum(one.strata[stratum][index].stable for one in own) for stratum in range(len(names))]
+    n = sum(found)
+    if n < LEAST:
+        return
+    moved = sum(abs(count / n - share) for count, share in zip(found, shares, strict=True)) / 2
+    if moved >= SHIFT:
+        most = max(range(len(names)), key=lambda stratum: abs(found[stratum] / n - shares[stratum]))
+        because = (
+            f"{moved:.0%} of the requests are of another class than in the profile: class {names[most]} has"
+            f" {found[most] / n:.0%} now and had {shares[most]:.0%}; decisions stay right, and take longer"
+        )
+        yield Alert(name="class_mix:profile", because=because)
+
+
+def drift_alerts(counted: Sequence[Counted], scoring: Scoring, *, stage: int | None) -> Iterable[Alert]:
+    """Rates of stable that are no longer what the frozen profile says."""
+    own = [one for one in counted if one.segment.stage == stage]
+    for index, contrast in enumerate(scoring.contrasts):
+        if contrast.promote or contrast.pairs or contrast.rule not in {Rule.BAD, Rule.SLOW} or not 0 < contrast.center < 1:
+            continue
+        fours = [one.four(index) for one in own]
+        bad, n = sum(four.stable_bad for four in fours), sum(four.stable for four in fours)
+        if n < LEAST or not _moved(bad, n, contrast.center):
+            continue
+        what = words.counted(contrast.name.split(".", 1)[0])
+        because = (
+            f"stable has changed since its profile: {what} {words.share(bad, n)} ({bad:,}/{n:,}) where the profile had"
+            f" {words.share(round(contrast.center * 1e6), 1_000_000)}; decisions stay right, and take longer"
+        )
+        yield Alert(name=f"profile:{contrast.name.split('.', 1)[0]}", because=because)
+
+
+def stale_alerts(evidence: Evidence, past: Past | None, *, fresh_s: float) -> Iterable[Alert]:
+    """A journal whose counters stand while others go on."""
+    age_s = evidence.newest_tick_age_s
+    if past is None or past.age_s < STANDS_S or age_s is None or age_s >= fresh_s or not evidence.as_of_us:
+        return
+    if evidence.as_of_us == past.as_of_us:
+        because = f"a journal has said nothing for {words.span(past.age_s)} while others go on: its requests are not counted"
+        yield Alert(name="stale_counters", because=because)
+
+
+def class_names(scoring: Scoring) -> tuple[str, ...]:
+    """Names of the strata, by number."""
+    return ("other", *scoring.spec.measures.classes)
+
+
+def _errors(counted: Sequence[Counted], scoring: Scoring) -> list[tuple[int, int]]:
+    """(settled, failed) of the candidate at each age."""
+    fours = [[one.four(index) for one in counted] for index in _of_rule(scoring, Rule.BAD)]
+    return [(sum(four.candidate for four in own), sum(four.candidate_bad for four in own)) for own in fours]
+
+
+def _rate(evidence: Evidence, name: str) -> list[tuple[int, int]] | None:
+    row = next((row for row in evidence.metrics if row.metric == name), None)
+    if row is None or row.mean_candidate is not None:
+        return None
+    return [] if row.abstains else [(row.n_candidate, row.bad_candidate)]
+
+
+def _of_rule(scoring: Scoring, rule: Rule) -> list[int]:
+    return [index for index, contrast in enumerate(scoring.contrasts) if contrast.rule is rule and not contrast.pairs]
+
+
+def _moved(bad: int, n: int, rate: float) -> bool:
+    now = (bad + 0.5) / (n + 1)
+    far = now >= DRIFT * rate or now <= rate / DRIFT
+    return far and bernoulli_log_e(bad, n - bad, rate, prior=_PRIOR) >= BROKEN_LOG_E

@@ -1,0 +1,120 @@
+"""What a candidate has cost so far: requests that it failed beyond what stable would have failed, and money.
+
+The coin tells what stable would have done with the candidate's requests, whatever the weights and however stable's own rate
+drifts: of each segment, w / (1 - w) times what stable had. So the excess is summed segment by segment, never pooled.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from canary.rollout.counted import Counted, Four
+from canary.rollout.plan import HarmBudget
+from canary.stats.contrast import Rule
+from canary.stats.evidence import Evidence, MetricEvidence
+from canary.stats.intervals import rate_interval
+from canary.stats.scoring import Scoring
+from canary.terms import Frozen
+
+COST: Final = "cost"
+"""The metric whose sum is money."""
+
+ALPHA: Final = 0.05
+"""Of the worst case: one minus its confidence."""
+
+NOISE: Final = 3.0
+"""Standard deviations that an excess must have before it spends a budget: less comes by chance too often at many looks."""
+
+
+class Harm(Frozen, frozen=True, kw_only=True):
+    """Since the rollout's start, on live traffic."""
+
+    served: int  # requests that the coin gave to the candidate, settled or not
+    failed: int  # of these, known to have failed
+    expected_failed: float  # beyond what stable would have failed of the same requests; 0 where it is fewer
+    worst_failed: float  # the same, were stable's own rate as low as it may be with 95 % confidence
+    noise_failed: float = 0.0  # standard deviation of the expectation were both arms alike
+    spent: float | None = None  # money, of settled requests; None: no such metric, or it says nothing
+    expected_spent: float | None = None  # beyond what stable would have spent on the same requests
+    worst_spent: float | None = None  # were stable free
+    unit: str = ""  # of the money
+
+
+def harm_of(counted: Sequence[Counted], scoring: Scoring, evidence: Evidence) -> Harm:
+    """The harm by what has settled. Each age's errors are bracketed, so each gives at least the harm: the largest counts."""
+    ages = [index for index, contrast in enumerate(scoring.contrasts) if contrast.rule is Rule.BAD and not contrast.pairs]
+    excesses = [_excess([(one.weight, one.four(index)) for one in counted]) for index in ages]
+    expected, noise = max(excesses, default=(0.0, 0.0))
+    failed = max((sum(one.four(index).candidate_bad for one in counted) for index in ages), default=0)
+    spent = _spent(evidence)
+    return Harm(
+        served=sum(one.found.assigned_candidate for one in counted),
+        failed=failed,
+        expected_failed=max(0.0, expected),
+        worst_failed=max(expected, _worst(counted, scoring, ages), 0.0),
+        noise_failed=noise,
+        spent=spent[0],
+        expected_spent=spent[1],
+        worst_spent=spent[0],
+        unit=spent[2],
+    )
+
+
+def overspent(harm: Harm, budget: HarmBudget) -> str:
+    """Which part of the budget is spent, with the numbers; empty while none is."""
+    if budget.failed is not None and harm.expected_failed >= max(budget.failed, NOISE * harm.noise_failed):
+        return (
+            f"about {harm.expected_failed:,.0f} requests failed that stable would have answered, of a budget of"
+            f" {budget.failed:,g} ({harm.failed:,} of {harm.served:,} failed)"
+        )
+    if budget.cost is not None and harm.expected_spent is not None and harm.expected_spent >= budget.cost:
+        return (
+            f"about {money(harm.expected_spent, harm.unit)} spent beyond what stable would have cost, of a budget of"
+            f" {money(budget.cost, harm.unit)} ({money(harm.spent or 0.0, harm.unit)} in all)"
+        )
+    return ""
+
+
+def money(amount: float, unit: str) -> str:
+    """An amount of money: `4.20 USD`."""
+    return f"{amount:,.2f} {unit}".strip()
+
+
+def _excess(found: Sequence[tuple[float, Four]]) -> tuple[float, float]:
+    """Failures beyond stable's, and how far chance alone moves them where both arms are alike."""
+    excess = variance = 0.0
+    for weight, four in found:
+        odds = weight / (1 - weight)
+        excess += four.candidate_bad - odds * four.stable_bad
+        variance += odds * (four.candidate_bad + four.stable_bad)  # of failures that the coin alone dealt out
+    return excess, math.sqrt(variance)
+
+
+def _worst(counted: Sequence[Counted], scoring: Scoring, ages: Sequence[int]) -> float:
+    """All failures less those that stable would have had in any case, by the least rate that its counts still allow."""
+    if not ages:
+        return 0.0
+    last = max(ages, key=lambda index: scoring.contrasts[index].age_us)
+    worst = [0.0] * len(ages)
+    for one in counted:
+        own = one.four(last)
+        found = rate_interval(own.stable_bad, own.stable, alpha=ALPHA / len(counted))
+        least = found.lower if found is not None and found.lower is not None else 0.0
+        for place, index in enumerate(ages):
+            four = one.four(index)
+            worst[place] += four.candidate_bad - least * four.candidate
+    return max(worst)
+
+
+def _spent(evidence: Evidence) -> tuple[float | None, float | None, str]:
+    """Money in all, money beyond stable's, and its unit. The means are the statistics' own, weighed segment by segment."""
+    row = next((row for row in evidence.metrics if row.metric == COST), None)
+    if row is None or row.abstains or row.mean_candidate is None:
+        return None, None, ""
+    return row.n_candidate * row.mean_candidate, _beyond(row), row.unit
+
+
+def _beyond(row: MetricEvidence) -> float | None:
+    if row.mean_candidate is None or row.mean_stable is None:
+        return None
+    return max(0.0, row.n_candidate * (row.mean_candidate - row.mean_stable))

@@ -1,0 +1,171 @@
+"""Silence of a candidate, alerts, forecasts: what is said beside the evidence."""
+
+import pytest
+
+from canary.rollout import alerts
+from canary.rollout.counted import counted
+from canary.rollout.decide import decide
+from canary.rollout.signs import Signs
+from canary.rollout.silence import silence_of
+from canary.rollout.state import Reason, SegmentRef
+from canary.rollout.trend import Past, gates_eta_s, past_of, promote_eta_s, rollback_eta_s
+from canary.stats.contrast import Rule
+from canary.stats.counts import SegmentTotals, Totals
+from canary.stats.scoring import Scoring
+from canary.terms import Action, Measures, Phase, Scored, Verdict
+from tests.support.rollouts import T0, a_metric, a_plan, a_state, an_evidence, at, cleared
+from tests.support.scorings import a_scoring
+
+REF = SegmentRef(id=7, stage=0, weight_bp=500, shadow_bp=0, scored=Scored.ALL, opened_at=T0)
+
+
+def of_rules(scoring: Scoring, fours: dict[Rule, tuple[int, int, int, int]], **assigned: int) -> Totals:
+    """Totals of segment 7 in which every contrast of a rule has the same four counts."""
+    nothing = (0, 0, 0, 0)
+    counts = [n for c in scoring.contrasts for n in (nothing if c.pairs else fours.get(c.rule, nothing))]
+    return Totals(segments={7: SegmentTotals(counts=tuple(counts), **assigned)}, as_of_us=5)
+
+
+def test_a_candidate_that_gets_no_requests_is_waited_for_with_the_numbers() -> None:
+    scoring = a_scoring()
+    found = counted(of_rules(scoring, {}, assigned_stable=400), scoring, [REF])
+    told = silence_of(found, scoring, stage=0)
+    assert told.startswith("the candidate's first request of this stage: it is meant to get 5 %, and beside 400 requests")
+    assert "about 21 were expected" in told
+
+
+@pytest.mark.parametrize(("candidate", "stable", "stage"), [(1, 400, 0), (0, 100, 0), (0, 400, 1)])
+def test_few_requests_are_no_silence(candidate: int, stable: int, stage: int) -> None:
+    scoring = a_scoring()
+    totals = of_rules(scoring, {}, assigned_candidate=candidate, assigned_stable=stable)
+    assert silence_of(counted(totals, scoring, [REF]), scoring, stage=stage) == ""
+
+
+def test_a_candidate_whose_answers_never_end_is_said_to_be_silent() -> None:
+    scoring = a_scoring()
+    fours = {Rule.BAD: (0, 12, 1, 200), Rule.UNWELL: (12, 0, 1, 200)}
+    found = counted(of_rules(scoring, fours, assigned_candidate=20, assigned_stable=300), scoring, [REF])
+    assert silence_of(found, scoring, stage=0) == (
+        "the candidate's first answer of this stage: none of its 12 settled requests had ended after 11 s"
+    )
+    failed = {Rule.BAD: (12, 0, 1, 200), Rule.UNWELL: (12, 0, 1, 200)}
+    found = counted(of_rules(scoring, failed, assigned_candidate=20, assigned_stable=300), scoring, [REF])
+    assert silence_of(found, scoring, stage=0) == ""
+
+
+def test_a_silent_candidate_waits_and_never_advances() -> None:
+    signs = Signs(silence="the candidate's first request of this stage: none came")
+    decision = decide(a_state(Phase.CANARYING), an_evidence(cleared()), at(100), profile_n=0, signs=signs)
+    assert (decision.action, decision.reason) == (Action.KEEP, Reason.SILENT)
+    assert decision.waiting == signs.silence
+
+
+def test_a_silence_without_end_is_inconclusive() -> None:
+    state = a_state(Phase.CANARYING, plan=a_plan(max_duration_s=60.0))
+    decision = decide(state, an_evidence(), at(100), profile_n=0, signs=Signs(silence="the candidate's first request"))
+    assert (decision.action, decision.reason) == (Action.HOLD, Reason.INCONCLUSIVE)
+
+
+def test_out_of_time_says_how_much_longer_it_would_take() -> None:
+    state = a_state(Phase.CANARYING, plan=a_plan(max_duration_s=60.0))
+    past = Past(age_s=300.0, promote={"error": 0.5})
+    decision = decide(state, an_evidence(a_metric(log_e_promote=1.0)), at(100), profile_n=0, signs=Signs(past=past))
+    assert decision.because.endswith("(2/250 against 5/1,000); about 20 min more at the growth of the last 5 min")
+    falling = Signs(past=Past(age_s=300.0, promote={"error": 1.5}))
+    decision = decide(state, an_evidence(a_metric(log_e_promote=1.0)), at(100), profile_n=0, signs=falling)
+    assert decision.because.endswith("; at the present growth it is never proven")
+    early = Signs(past=Past(age_s=10.0, promote={"error": 0.5}))
+    decision = decide(state, an_evidence(a_metric(log_e_promote=1.0)), at(100), profile_n=0, signs=early)
+    assert decision.because.endswith("(2/250 against 5/1,000)")
+
+
+def test_the_slowest_gate_makes_the_forecast_and_one_that_stands_has_none() -> None:
+    now = [a_metric("a", log_e_promote=2.0), a_metric("b", log_e_promote=1.0), cleared("c")]
+    past = Past(age_s=100.0, promote={"a": 1.0, "b": 0.5, "c": 3.0})
+    assert gates_eta_s(now, past) == pytest.approx(400.0)
+    assert promote_eta_s(now[0], past) == pytest.approx(100.0)
+    assert gates_eta_s(now, Past(age_s=100.0, promote={"a": 1.0, "b": 1.0})) is None
+    assert gates_eta_s(now, None) is None
+
+
+def test_a_rollback_has_a_forecast_too() -> None:
+    row = a_metric(log_e_rollback=2.0, need_rollback=6.0)
+    assert rollback_eta_s(row, past_of(an_evidence(a_metric(log_e_rollback=1.0)), age_s=60.0)) == pytest.approx(240.0)
+
+
+def test_a_limit_alerts_by_the_candidate_alone() -> None:
+    scoring, plan = a_scoring(), a_plan(limits={"error": 0.02})
+    totals = of_rules(scoring, {Rule.BAD: (80, 920, 8_000, 12_000)})
+    (alert,) = alerts.limit_alerts(plan, counted(totals, scoring, [REF]), scoring, an_evidence())
+    assert alert.name == "limit:error"
+    assert alert.because.startswith("errors on the candidate 8 % (80/1,000), over the limit of 2 %, e=")
+    under = counted(of_rules(scoring, {Rule.BAD: (15, 985, 0, 0)}), scoring, [REF])
+    assert list(alerts.limit_alerts(plan, under, scoring, an_evidence())) == []
+
+
+def test_a_limit_on_nothing_that_is_counted_is_said() -> None:
+    (alert,) = alerts.limit_alerts(a_plan(limits={"eror": 0.02}), (), a_scoring(), an_evidence())
+    assert alert.because == "the limit on eror guards nothing: no such rate is counted"
+
+
+def test_a_limit_on_a_declared_rate_reads_its_row() -> None:
+    row = a_metric("refusal", bad_candidate=60, n_candidate=250)
+    (alert,) = alerts.limit_alerts(a_plan(limits={"refusal": 0.05}), (), a_scoring(), an_evidence(row))
+    assert "refusal on the candidate 24 % (60/250)" in alert.because
+
+
+def two_classes() -> Scoring:
+    return a_scoring(measures=Measures(classes=("hard",)))
+
+
+def by_class(scoring: Scoring, *strata: tuple[int, int, int, int]) -> Totals:
+    counts = [n for four in strata for c in scoring.contrasts for n in (four if c.rule is Rule.BAD else (0, 0, 0, 0))]
+    return Totals(segments={7: SegmentTotals(counts=tuple(counts))})
+
+
+def test_a_class_that_is_moved_away_from_one_arm_alerts() -> None:
+    scoring = two_classes()
+    totals = by_class(scoring, (0, 50, 0, 950), (0, 5, 0, 950))
+    (alert,) = alerts.arms_alerts(counted(totals, scoring, [REF]), scoring)
+    assert alert.because.startswith("class hard: 5 requests of the candidate beside 950 of stable are not the coin's shares")
+
+
+def test_classes_that_are_not_the_profiles_alert_and_small_shifts_do_not() -> None:
+    scoring = two_classes()
+    found = counted(by_class(scoring, (0, 50, 0, 600), (0, 50, 0, 400)), scoring, [REF])
+    (alert,) = alerts.mix_alerts(found, scoring, stage=0, shares=(0.9, 0.1))
+    assert alert.because.startswith("30% of the requests are of another class than in the profile: class other has 60% now")
+    assert list(alerts.mix_alerts(found, scoring, stage=0, shares=(0.65, 0.35))) == []
+    assert list(alerts.mix_alerts(found, scoring, stage=0, shares=())) == []
+    assert list(alerts.mix_alerts(found, scoring, stage=1, shares=(0.9, 0.1))) == []
+
+
+def test_a_stable_that_is_no_longer_as_in_its_profile_alerts() -> None:
+    scoring = a_scoring()
+    found = counted(of_rules(scoring, {Rule.BAD: (1, 99, 300, 4_700)}), scoring, [REF])
+    told = [alert.because for alert in alerts.drift_alerts(found, scoring, stage=0)]
+    assert any(text.startswith("stable has changed since its profile: errors and timeouts 6 % (300/5,000)") for text in told)
+    wave = counted(of_rules(scoring, {Rule.BAD: (1, 99, 37, 4_963)}), scoring, [REF])
+    assert list(alerts.drift_alerts(wave, scoring, stage=0)) == []
+
+
+def test_counters_that_stand_while_others_go_on_alert() -> None:
+    evidence = an_evidence(as_of_us=5)
+    stands, moves = Past(age_s=70.0, as_of_us=5), Past(age_s=70.0, as_of_us=4)
+    (alert,) = alerts.stale_alerts(evidence, stands, fresh_s=10.0)
+    assert alert.because.startswith("a journal has said nothing for 70 s")
+    assert list(alerts.stale_alerts(evidence, moves, fresh_s=10.0)) == []
+    assert list(alerts.stale_alerts(evidence, None, fresh_s=10.0)) == []
+
+
+def test_classes_have_verdicts_with_the_error_controlled_over_them() -> None:
+    from canary.stats.evidence import ClassEvidence
+
+    def a_class(name: str, log_e: float) -> ClassEvidence:
+        return ClassEvidence(name=name, n_candidate=100, n_stable=900, bad_candidate=30, bad_stable=9, log_e_rollback=log_e)
+
+    row = a_metric(classes=(a_class("", 0.1), a_class("hard", 5.0), a_class("long", 3.3)))
+    decision = decide(a_state(Phase.CANARYING), an_evidence(row), at(100), profile_n=0)
+    words = {one.name: one.rollback for one in decision.verdicts[0].classes}
+    assert words == {"other": Verdict.UNDECIDED, "hard": Verdict.FAIL, "long": Verdict.UNDECIDED}
+    assert decision.verdicts[0].classes[1].because == ("class hard: worse than tolerated (30/100 against 9/900, e=148)")
