@@ -7,7 +7,7 @@ from typing import Final
 from canary.control.growth import Growth
 from canary.ports import CounterBook
 from canary.rollout.state import RolloutState
-from canary.stats.counts import Ledger
+from canary.stats.counts import Ledger, Totals
 from canary.stats.evidence import Evidence
 from canary.stats.profile import Profile
 from canary.stats.weigh import STICKY, SegmentWeight, silent, weigh
@@ -21,6 +21,7 @@ class Seen(Frozen, frozen=True, kw_only=True):
 
     evidence: Evidence | None = None  # None before there is traffic to count
     totals: Mapping[str, int] = {}  # the settled counts that the evidence was made of
+    counted: Totals | None = None  # the same, as they were read
     profile: Profile | None = None  # of a pending rollout
     profile_n: int = 0
     profile_per_s: float | None = None
@@ -82,7 +83,7 @@ class _Reading:
             newest_tick_age_s=age_s,
             sticky=state.sticky,
         )
-        return Seen(evidence=evidence, totals=totals.flat(state.scoring))
+        return Seen(evidence=evidence, totals=totals.flat(state.scoring), counted=totals)
 
 
 def segments_of(state: RolloutState) -> list[SegmentWeight]:
