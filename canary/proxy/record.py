@@ -8,6 +8,7 @@ from canary.store.frames import Live, Side
 from canary.terms import MirrorDrop
 from canary.wire.call import Call
 from canary.wire.head import RequestHead
+from canary.wire.plain import RequestShape
 
 MAX_PATH = 512
 
@@ -35,6 +36,17 @@ def side_of(call: Call, version: str, *, request_bytes: int, body: bytes) -> Sid
     )
 
 
+def _text_of(route: Route, head: RequestHead) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    """Method, path and the fields that may be written down."""
+    names = route.request_names
+    fields = tuple([(names[low], value.decode("latin-1")) for low, value, _ in head.fields if low in names])
+    text = (head.method.decode("ascii"), head.path[:MAX_PATH].decode("latin-1"), fields)
+    shape = head.shape
+    if isinstance(shape, RequestShape) and not shape.holds_id(names):
+        shape.remember(route, text)
+    return text
+
+
 class Request(msgspec.Struct, gc=False, eq=False):
     """The part of a live frame that is known when the exchange begins."""
 
@@ -49,12 +61,8 @@ class Request(msgspec.Struct, gc=False, eq=False):
         """The live frame as the route's rules want it, and as its pair wants it: with both bodies up to the cap."""
         assignment, route, head = self.assignment, self.route, self.head
         cap = route.body_cap
-        text = head.memo.get(route)
-        if text is None:
-            names = route.request_names.get
-            fields = tuple([(known_as, value.decode("latin-1")) for low, value, _ in head.fields if (known_as := names(low))])
-            text = head.memo[route] = (head.method.decode("ascii"), head.path[:MAX_PATH].decode("latin-1"), fields)
-        method, path, fields = text
+        shape = head.shape
+        method, path, fields = (shape.memo.get(route) if shape is not None else None) or _text_of(route, head)
         known = (
             exchange_id,
             route.name,

@@ -10,6 +10,7 @@ import msgspec
 from canary.errors import SnapshotError
 from canary.split.spec import HeaderRule, SecretRef, VersionSpec
 from canary.wire.head import RequestHead
+from canary.wire.plain import RequestShape
 from canary.wire.upstream import Origin, Upstream
 
 COOKIES: Final = frozenset({b"cookie", b"cookie2"})
@@ -28,7 +29,6 @@ CREDENTIALS: Final = frozenset(
 )
 MARK: Final = b"x-canary-shadow"
 _NOTHING: Final = frozenset[bytes]()
-_MOST_MEMOS: Final = 16  # plans come and go while a client repeats one head
 _BODY_METHODS: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -128,13 +128,28 @@ class Target:
 
     def request_head(self, head: RequestHead, peer: bytes, *, length: int, copy: bool) -> bytes:
         """The head to send, with its last empty line; `length` of the body, -1 where it comes in chunks."""
-        key = (self, length, copy)
-        known: bytes | None = head.memo.get(key)
-        if known is None:
-            if len(head.memo) > _MOST_MEMOS:
-                head.memo.clear()
-            known = head.memo[key] = self._render(head, peer, length=length, copy=copy)
-        return known
+        shape = head.shape
+        if not isinstance(shape, RequestShape):
+            return self._render(head, peer, length=length, copy=copy)
+        key = (self, length, copy, peer)
+        rendered: bytes
+        rendered, rest = shape.memo.get(key) or shape.remember(key, self._pieces(shape, peer, length=length, copy=copy))
+        for number, literal in rest:
+            rendered += head.ids[number] + literal
+        return rendered
+
+    def _pieces(self, shape: RequestShape, peer: bytes, *, length: int, copy: bool) -> tuple[bytes, list[tuple[int, bytes]]]:
+        """What a head of this shape becomes: its beginning, then each id's number with what stands behind it."""
+        marked, marks = shape.marked()
+        first = self._render(marked, peer, length=length, copy=copy)
+        rest: list[tuple[int, bytes]] = []
+        for number in reversed(range(len(marks))):
+            before, found, behind = first.partition(marks[number])
+            if found:  # else its field is not for this version
+                first = before
+                rest.append((number, behind))
+        rest.reverse()
+        return first, rest
 
     def _render(self, head: RequestHead, peer: bytes, *, length: int, copy: bool) -> bytes:
         drop = self._drop_copy if copy else self._drop_live

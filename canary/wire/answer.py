@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from canary.wire.framing import BadFraming, ChunkReader
-from canary.wire.lines import Lines, is_id, read_field
+from canary.wire.lines import Lines, Shape, is_id, read_field
 
 
 class BadAnswer(Exception):
@@ -36,6 +36,8 @@ NO_BODY, BY_LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL = range(5)
 Field = tuple[bytes, bytes]
 Note = tuple[str, str]
 Known = tuple[int, Field, Note | None, int]  # the field's kind, the field, how it is written down, a length's number
+_MOST_SHAPES: Final = 64
+_MOST_SHARED_BYTES: Final = 4_096
 _NOTHING: Final[Known] = (_PLAIN, (b"", b""), None, 0)  # a field that only passes through
 _FIRST: Final = Lines[tuple[int, bool]]()  # status, and whether the version is 1.0
 
@@ -43,12 +45,13 @@ _FIRST: Final = Lines[tuple[int, bool]]()  # status, and whether the version is 
 class Pattern:
     """What to look for in heads: the fields that framing needs, and those that may be written down."""
 
-    __slots__ = ("_wanted", "lines")
+    __slots__ = ("_wanted", "lines", "shapes")
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         noted = {name.lower().encode("latin-1"): name.lower() for name in names}
         self._wanted = {low: (_KINDS.get(low, _PLAIN), noted.get(low)) for low in (*_KINDS, *noted)}
         self.lines = Lines[Known]()
+        self.shapes: dict[tuple[bytes, ...], AnswerShape] = {}  # those that connections share
 
     def read(self, line: bytes) -> Known:
         """A line not seen before. Raises BadAnswer."""
@@ -127,6 +130,60 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
     bodiless = status == 204 and length is not None
     head.lines = _stripped(data, tokens) if hop or bodiless else data[:-2]
     return head
+
+
+class AnswerShape(Shape):
+    """The shape of a server's answers whose length is said, with the head of one; connections share it."""
+
+    __slots__ = ("_head", "_places", "pattern")
+
+    def __init__(
+        self, literals: tuple[bytes, ...], head: AnswerHead, *, places: tuple[tuple[int, str], ...], pattern: Pattern
+    ) -> None:
+        """`places`: of each id the number of its note and the note's name; -1 where it is not written down."""
+        super().__init__(literals)
+        self._head = head
+        self._places = places
+        self.pattern = pattern
+
+    def head_of(self, ids: list[bytes], lines: bytes) -> AnswerHead:
+        """The head with these ids; `lines` as they go on."""
+        head = self._head
+        if not ids:
+            return head
+        noted = head.noted
+        for value, (index, name) in zip(ids, self._places, strict=True):
+            if index >= 0:
+                noted = (*noted[:index], (name, value.decode("ascii")), *noted[index + 1 :])
+        return AnswerHead(head.status, (), noted, lines, BY_LENGTH, head.length)
+
+
+def answer_shape(raw: bytes, head: AnswerHead, pattern: Pattern) -> AnswerShape | None:
+    """The shape of a head just read, where it goes on as it came, with the length of its body in it."""
+    if head.framing != BY_LENGTH or not head.reusable or head.keep_alive_s >= 0 or len(head.lines) != len(raw) - 2:
+        return None
+    literals, places, at, notes, start = [], [], 0, 0, raw.find(b"\r\n") + 2
+    for line in raw[start:-4].split(b"\r\n"):
+        known = pattern.lines.get(line) or pattern.read(line)
+        note = known[2]
+        value = line.rpartition(b" ")[2]
+        if known[0] == _PLAIN and is_id(value) and (note is None or len(note[1]) == len(value)):
+            end = start + len(line)
+            literals.append(raw[at : end - len(value)])
+            places.append((notes, note[0]) if note is not None else (-1, ""))
+            at = end
+        notes += note is not None
+        start += len(line) + 2
+    literals.append(raw[at:])
+    key = tuple(literals)
+    known_shape = pattern.shapes.get(key)
+    if known_shape is None:
+        known_shape = AnswerShape(key, head, places=tuple(places), pattern=pattern)
+        if len(raw) <= _MOST_SHARED_BYTES:
+            if len(pattern.shapes) >= _MOST_SHAPES:
+                pattern.shapes.clear()
+            pattern.shapes[key] = known_shape
+    return known_shape
 
 
 def _read_first(line: bytes) -> tuple[int, bool]:

@@ -4,7 +4,16 @@ import asyncio
 from typing import Protocol, cast
 
 from canary.terms import Ending
-from canary.wire.answer import BY_LENGTH, TUNNEL, AnswerHead, AnswerReader, BadAnswer, Pattern, parse_answer
+from canary.wire.answer import (
+    BY_LENGTH,
+    TUNNEL,
+    AnswerHead,
+    AnswerReader,
+    AnswerShape,
+    BadAnswer,
+    answer_shape,
+    parse_answer,
+)
 from canary.wire.call import Call
 from canary.wire.tunnel import Tunnel
 
@@ -26,7 +35,18 @@ class Pool(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """Owned by its upstream's pool while idle, by a call while busy."""
 
-    __slots__ = ("_call", "_memo", "_paused", "_reader", "_tunnel", "_upstream", "idle_until", "sends", "transport")
+    __slots__ = (
+        "_call",
+        "_paused",
+        "_reader",
+        "_shape",
+        "_streams",
+        "_tunnel",
+        "_upstream",
+        "idle_until",
+        "sends",
+        "transport",
+    )
 
     def __init__(self, upstream: Pool) -> None:
         self._upstream = upstream
@@ -35,7 +55,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader: AnswerReader | None = None
         self._tunnel: Tunnel | None = None
         self._paused = False
-        self._memo: tuple[bytes, Pattern, bool, AnswerHead] | None = None
+        self._shape: AnswerShape | None = None  # of the last answer
+        self._streams = False  # the last answer's length was not said
         self.sends = 0
         self.idle_until = 0.0
 
@@ -124,16 +145,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _first(self, call: Call, data: bytes) -> AnswerReader | None:
         """The usual answer comes in one piece: passed on at once. Any other gets a reader."""
-        to_head = call.method == b"HEAD"
-        memo = self._memo
-        if memo is not None and data.startswith(memo[0]) and memo[1] is call.pattern and memo[2] == to_head:
-            head, end = memo[3], len(memo[0])  # servers repeat themselves: what was read is not read again
-        else:
+        to_head, shape, end = call.method == b"HEAD", self._shape, 0
+        found = shape.match(data) if shape is not None and shape.pattern is call.pattern and not to_head else None
+        if found is not None and shape is not None:
+            end = found[1]
+            head = shape.head_of(found[0], data[: end - 2])
+        elif not self._streams and not to_head:
             end = data.find(b"\r\n\r\n") + 4
             if end > 3:
                 raw = data[:end]
                 head = parse_answer(raw, to_head=to_head, pattern=call.pattern)
-                self._memo = (raw, call.pattern, to_head, head)
+                self._shape = answer_shape(raw, head, call.pattern)
         if end > 3 and head.framing == BY_LENGTH and head.length == len(data) - end:
             self._call = call.connection = None
             if head.reusable and not call.open_ended and not self._paused:
@@ -159,6 +181,7 @@ class UpstreamConnection(asyncio.Protocol):
         if head is None or call.ended:
             return
         done = reader.done
+        self._streams = head.framing != BY_LENGTH
         if done and head.framing != TUNNEL:
             self._done(call, head)
         call.answer = head

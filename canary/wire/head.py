@@ -1,10 +1,12 @@
 """A request's head: what llhttp reads, held to RFC 9112 where llhttp is lenient."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+
+from canary.wire.lines import Shape
 
 
 class BadRequest(Exception):
@@ -69,7 +71,8 @@ class RequestHead(msgspec.Struct, gc=False):
     forwarded_proto: bytes = b""
     forwarded_host: bytes = b""
     upgrade: bytes = b""  # the protocol asked for
-    memo: dict[object, Any] = {}  # what others made of this head, by their own keys: a client often repeats it
+    shape: Shape | None = None  # shared by the heads of clients that repeat themselves
+    ids: list[bytes] = []  # what stands in the places that the shape leaves open
 
     def find(self, name: bytes) -> bytes | None:
         """The first value of the field with that lower-case name."""

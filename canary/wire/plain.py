@@ -4,10 +4,13 @@ Whatever is not plain is left to the parser, and to its word on what is wrong; w
 """
 
 import re
+from collections.abc import Container
 from typing import Final
 
+from msgspec.structs import replace
+
 from canary.wire.head import AUTHORITY, CONNECTION, FHOST, FOR, FORCE, HOST, LENGTH, PROTO, SPECIAL, Field, RequestHead, apply
-from canary.wire.lines import Lines, is_id, read_field
+from canary.wire.lines import Lines, Shape, is_id, read_field
 
 Known = tuple[int, Field]  # the special field's code, _ORDINARY for any other, _IDLE for one that says what holds anyway
 _ORDINARY, _IDLE = -1, -2
@@ -18,6 +21,9 @@ _FIRST: Final = Lines[tuple[bytes, bytes, bytes]]()  # method, target, path
 _LINES: Final = Lines[Known]()
 _first_of: Final = _FIRST.get
 _known_of: Final = _LINES.get
+_SHAPES: Final[dict[tuple[bytes, ...], "RequestShape"]] = {}
+_MOST_SHAPES: Final = 256
+_MOST_SHARED_BYTES: Final = 4_096  # a longer head's shape is its connection's alone
 
 
 def read_plain(data: bytes, max_fields: int) -> RequestHead | None:
@@ -78,3 +84,58 @@ def _read_line(line: bytes) -> Known | None:
             return None
     known = (code, (low, value, b"%b: %b\r\n" % (name, value)))
     return known if is_id(value) else _LINES.keep(line, known)
+
+
+class RequestShape(Shape):
+    """The shape of a client's heads, with one of them read; clients that write alike share it."""
+
+    __slots__ = ("_places", "head")
+
+    def __init__(self, literals: tuple[bytes, ...], head: RequestHead, places: tuple[tuple[int, bytes, bytes], ...]) -> None:
+        """`places`: of each id its field's index, name, and its line up to the id."""
+        super().__init__(literals)
+        self.head = head
+        self._places = places
+        head.shape = self
+
+    def head_of(self, ids: list[bytes]) -> RequestHead:
+        """The head with these ids."""
+        if not self._places:
+            return self.head
+        fields = self.head.fields.copy()
+        for value, (index, low, start) in zip(ids, self._places, strict=True):
+            fields[index] = (low, value, start + value + b"\r\n")
+        return replace(self.head, fields=fields, ids=ids)
+
+    def marked(self) -> tuple[RequestHead, list[bytes]]:
+        """A head with marks in place of ids, and the marks: bytes that no field can hold."""
+        marks = [b"\0%d\0" % number for number in range(len(self._places))]
+        return self.head_of(marks), marks
+
+    def holds_id(self, names: Container[bytes]) -> bool:
+        """Whether one of these fields is an id."""
+        return any(low in names for _, low, _ in self._places)
+
+
+def shape_of(raw: bytes, head: RequestHead, *, plain: bool) -> RequestShape:
+    """The shape of a head just read, and the head's place in it; what the parser read stands for itself alone."""
+    literals, places, at = [], [], 0
+    for index, (low, value, line) in enumerate(head.fields if plain else ()):
+        found = raw.find(b"\r\n" + line, at) if is_id(value) else -1
+        if found >= 0:
+            start = found + len(line) - len(value)
+            literals.append(raw[at:start])
+            places.append((index, low, line[: -2 - len(value)]))
+            head.ids.append(value)
+            at = start + len(value)
+    literals.append(raw[at:])
+    key = tuple(literals)
+    if not plain or len(raw) > _MOST_SHARED_BYTES:
+        return RequestShape(key, head, tuple(places))
+    known = _SHAPES.get(key)
+    if known is None:
+        if len(_SHAPES) >= _MOST_SHAPES:
+            _SHAPES.clear()
+        known = _SHAPES[key] = RequestShape(key, head, tuple(places))
+    head.shape = known
+    return known

@@ -9,7 +9,7 @@ from canary.split.spec import Limits
 from canary.wire.body import RequestBody, TooLarge
 from canary.wire.framing import BadFraming
 from canary.wire.head import BadRequest, RequestHead
-from canary.wire.plain import read_plain
+from canary.wire.plain import RequestShape, read_plain, shape_of
 from canary.wire.problem import problem
 from canary.wire.serving import Server, Story
 from canary.wire.tunnel import Tunnel
@@ -29,11 +29,10 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_head",
-        "_last_head",
         "_paused",
-        "_raw_head",
         "_rest",
         "_server",
+        "_shape",
         "_since",
         "_state",
         "_transport",
@@ -50,8 +49,7 @@ class ClientConnection(asyncio.Protocol):
         self._since = 0.0  # coarse: when the present wait began
         self._paused = False
         self._head: RequestHead | None = None
-        self._raw_head = b""  # the last head as it came, and as it was read
-        self._last_head: RequestHead | None = None
+        self._shape: RequestShape | None = None  # of the last head
         self._body: RequestBody | None = None
         self._tunnel: Tunnel | None = None
         self.story: Story | None = None
@@ -99,7 +97,7 @@ class ClientConnection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._state = CLOSED
         self._transport = None
-        self._head = self._last_head = None
+        self._head = self._shape = None
         story, self.story = self.story, None
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
@@ -273,10 +271,9 @@ class ClientConnection(asyncio.Protocol):
         limits = server.limits
         if data.startswith(b"\r\n"):  # one empty line before a request is forgiven (RFC 9112, 2.2)
             data = data[2:]
-        if self._raw_head and data.startswith(self._raw_head):  # clients repeat themselves: what was read is not read again
-            head = self._last_head
-            assert head is not None
-            self._on_head(head, data[len(self._raw_head) :], limits, fresh=False)
+        shape = self._shape
+        if shape is not None and (found := shape.match(data)) is not None:
+            self._on_head(shape.head_of(found[0]), data[found[1] :], limits, fresh=False)
             return
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > limits.head_bytes:
@@ -289,7 +286,7 @@ class ClientConnection(asyncio.Protocol):
         except BadRequest as error:
             self.refuse(error.status, error.detail)
             return
-        self._raw_head, self._last_head = raw, head
+        self._shape = shape_of(raw, head, plain=plain is not None)
         self._on_head(head, data[end + 4 :], limits, fresh=plain is None)
 
     def _on_head(self, head: RequestHead, rest: bytes, limits: Limits, *, fresh: bool) -> None:
