@@ -7,7 +7,10 @@ and every whole answer makes exactly one outcome row, every sent copy exactly on
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from canary.courier.cells import HOUR_US, MINUTE_US, Cells
+from canary.courier.first_events import UnitEvents
 from canary.courier.known import UNKNOWN_ROUTE, Known, SegmentFacts
 from canary.courier.making import body_row, content_type, lost_outcome_row, lost_pair_row, outcome_row, pair_row
 from canary.courier.tally import Tally
@@ -46,6 +49,7 @@ class Fold:
         self.outcomes: list[OutcomeRow] = []
         self.pairs: list[PairRow] = []
         self.bodies: list[BodyRow] = []
+        self.units = UnitEvents()
         self._tally = tally
 
     def recall(self, frames: Iterable[Frame]) -> None:
@@ -54,15 +58,19 @@ class Fold:
             match frame:
                 case Open():
                     self.opens[frame.exchange_id] = frame
+                    self.units.opened(frame, self._counted(frame))
                 case Live():
                     counted = self.opens.pop(frame.exchange_id, None) is not None or frame.carried
                     outcome = self._observe(frame)
+                    self.units.ended(frame.exchange_id, _fact(outcome), copied=bool(frame.mirror))
                     self._begin_waiting(frame, outcome, counted=counted)
                 case Pair():
                     self.opens.pop(frame.live.exchange_id, None)
                     self.waiting.pop(frame.live.exchange_id, None)
+                    self.units.answered(frame.live.exchange_id)
                 case Tick():
-                    self.tick_at_us = max(self.tick_at_us, frame.at_us)
+                    self._tick(frame)
+        self.units.take()  # told with the commits before
 
     def fold(self, frames: Iterable[Frame], *, carried_is_known: bool = False) -> None:
         """Takes frames in their order. `carried_is_known`: carried ones were folded before a restart, from an older segment."""
@@ -75,7 +83,7 @@ class Fold:
             elif kind is Open:
                 self._open(frame, carried_is_known)  # type: ignore[arg-type]
             else:
-                self.tick_at_us = max(self.tick_at_us, frame.at_us)  # type: ignore[union-attr]
+                self._tick(frame)  # type: ignore[arg-type]
 
     def lose(self) -> None:
         """The writer is dead and everything is read: what is in flight is lost."""
@@ -83,10 +91,12 @@ class Fold:
             segment = self._counted(opened)
             self.outcomes.append(lost_outcome_row(opened, self.known.segments.get(opened.segment)))
             if segment is not None and segment.scoring is not None:
-                keys = ends(segment.scoring, opened.arm, opened.start_at_us, LOST, stratum=opened.stratum)
+                lost = msgspec.structs.replace(LOST, unit_hash=opened.unit_hash)
+                keys = ends(segment.scoring, opened.arm, opened.start_at_us, lost, stratum=opened.stratum)
                 self.cells.count((segment.rollout, opened.segment, opened.start_at_us // MINUTE_US), keys)
         for waiting in self.waiting.values():  # a lost pair stays open to the statistics: see `pair_ends`
             self.pairs.append(lost_pair_row(waiting.frame, waiting.outcome, rollout=self._rollout(waiting.frame.segment)))
+        self.units.lost()
         self._tally.lost += len(self.opens) + len(self.waiting)
         self.opens.clear()
         self.waiting.clear()
@@ -101,14 +111,15 @@ class Fold:
         if frame.exchange_id in self.opens:
             return  # a carried copy
         self.opens[frame.exchange_id] = frame
+        segment = self._counted(frame)
+        self.units.opened(frame, segment)
         if frame.carried and carried_is_known:
             return
-        segment = self._counted(frame)
         if segment is None or segment.scoring is None:
             return
-        keys = starts(segment.scoring, frame.arm, frame.start_at_us, stratum=frame.stratum)
+        keys = starts(segment.scoring, frame.arm, frame.start_at_us, stratum=frame.stratum, unit_hash=frame.unit_hash)
         if frame.mirrored:
-            keys += pair_starts(segment.scoring, frame.start_at_us, stratum=frame.stratum)
+            keys += pair_starts(segment.scoring, frame.start_at_us, stratum=frame.stratum, unit_hash=frame.unit_hash)
         self.cells.count((segment.rollout, frame.segment, frame.start_at_us // MINUTE_US), keys)
 
     def _live(self, frame: Live, carried_is_known: bool) -> None:
@@ -120,7 +131,8 @@ class Fold:
                 self._begin_waiting(frame, outcome, counted=True)
             return
         outcome = self._observe(frame)
-        fact = _fact(outcome)
+        fact = _fact(outcome, frame.unit_hash)
+        self.units.ended(exchange_id, fact, copied=bool(frame.mirror))
         opened = self.opens.pop(exchange_id, None)
         self.outcomes.append(outcome_row(frame, outcome, rollout=self._rollout(frame.segment)))
         self._tally.live(frame, outcome)
@@ -150,9 +162,15 @@ class Fold:
         outcome = self._observe(live)
         self.pairs.append(pair_row(frame, outcome, shadow=shadow, rollout=self._rollout(live.segment)))
         self._body(live, frame)
+        self.units.paired(live.exchange_id, _fact(outcome), _fact(shadow))
         if segment is not None and segment.scoring is not None and self._still_counts(segment, live.start_at_us):
-            keys = pair_ends(segment.scoring, live.start_at_us, _fact(outcome), _fact(shadow), stratum=live.stratum)
+            fact = _fact(outcome, live.unit_hash)
+            keys = pair_ends(segment.scoring, live.start_at_us, fact, _fact(shadow), stratum=live.stratum)
             self.cells.count((segment.rollout, live.segment, live.start_at_us // MINUTE_US), keys)
+
+    def _tick(self, frame: Tick) -> None:
+        self.tick_at_us = max(self.tick_at_us, frame.at_us)
+        self.units.tick(self.tick_at_us)
 
     def _count_end(self, opened: Open, fact: Fact, *, copied: bool) -> None:
         """Cells of an end whose start was counted; segment, arm and stratum are those of the open frame."""
@@ -162,7 +180,7 @@ class Fold:
         start_at_us, stratum = opened.start_at_us, opened.stratum
         keys = ends(segment.scoring, opened.arm, start_at_us, fact, stratum=stratum)
         if opened.mirrored and not copied:
-            keys += pair_drops(segment.scoring, start_at_us, fact.age_us, stratum=stratum)
+            keys += pair_drops(segment.scoring, start_at_us, fact.age_us, stratum=stratum, unit_hash=opened.unit_hash)
         self.cells.count((segment.rollout, opened.segment, opened.start_at_us // MINUTE_US), keys)
 
     def _counted(self, opened: Open) -> SegmentFacts | None:
@@ -180,6 +198,7 @@ class Fold:
         if not frame.mirror:
             return
         segment = self.known.segments.get(frame.segment) if counted else None
+        self.units.waits(frame, segment)
         self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), outcome, segment=segment)
 
     def _observe(self, frame: Live) -> Outcome:
@@ -196,5 +215,11 @@ class Fold:
             self.bodies.append(row)
 
 
-def _fact(outcome: Outcome) -> Fact:
-    return Fact(age_us=outcome.age_us, latency_us=outcome.latency_us, failed=outcome.failed, left=outcome.left)
+def _fact(outcome: Outcome, unit_hash: bytes = b"") -> Fact:
+    return Fact(
+        age_us=outcome.age_us,
+        latency_us=outcome.latency_us,
+        failed=outcome.failed,
+        left=outcome.left,
+        unit_hash=unit_hash,
+    )

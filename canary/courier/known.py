@@ -23,6 +23,7 @@ class SegmentFacts(msgspec.Struct, frozen=True):
     candidate: str
     scoring: Scoring | None
     timeout_us: int  # answer timeout: no outcome counts later
+    weight_bp: int = 0  # 0: no coin is tossed
 
 
 class RouteFacts(msgspec.Struct, frozen=True):
@@ -73,6 +74,7 @@ def _segment_facts(state: RolloutState) -> dict[int, SegmentFacts]:
             candidate=state.candidate,
             scoring=None if segment.scored is Scored.NONE else state.scoring,
             timeout_us=int(state.answer_timeout_s * 1e6),
+            weight_bp=segment.weight_bp,
         )
         for segment in state.segments
     }

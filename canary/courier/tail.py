@@ -152,6 +152,7 @@ class Tail:
             bodies=bodies,
             counters=counters,
             profiles=profiles,
+            first_events=fold.units.take(),
             rejected=rejected,
         )
         return _Pending(record, read)
