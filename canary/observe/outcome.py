@@ -50,6 +50,11 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     response_bytes: int
     error_event: bool = False  # inside a stream that began with a 2xx
 
+    @property
+    def client_error(self) -> bool:
+        """True where the answer says that the request was wrong: 4xx, but not 408 and 429, which have failed."""
+        return 400 <= self.status < 500 and self.status not in _FAILED_STATUSES
+
 
 LOST: Final = Outcome(
     failed=True,

@@ -1,0 +1,161 @@
+"""An answer's captured body as values are read from it: unpacked, decoded at most once, whole document or stream of events."""
+
+import re
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
+
+import msgspec
+import zstandard
+
+from canary.observe.outcome import Answered
+
+MOST_BYTES: Final = 1_048_576  # of an unpacked body: a small one can unpack to any size
+MOST_TRIED: Final = 64  # events that are decoded in search of a value, from the end
+MOST_PIECES: Final = 256  # events whose text is put together: two answers that begin with as many equal ones count as equal
+NOTHING: Final = object()
+"""There is no document, or nothing at a pointer's end."""
+
+_STREAM: Final = "text/event-stream"
+_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")
+_PLAIN: Final = frozenset({"", "identity"})
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class Captured(Answered, Protocol):
+    """What must have been kept of an answer for its values to be read."""
+
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def body_truncated(self) -> bool: ...
+
+
+class Content:
+    """One answer's body; nothing is decoded before it is asked for."""
+
+    __slots__ = ("_document", "_events", "_tried", "gone", "is_stream", "raw", "tail")
+
+    def __init__(self, side: Captured) -> None:
+        coding, kind = _field(side, "content-encoding"), _field(side, "content-type")
+        self.is_stream = kind.startswith(_STREAM)
+        self.gone = side.body_truncated or (not side.body and side.response_bytes > 0)  # a part that nobody has any more
+        self.raw, self.tail = side.body, side.tail
+        if self.tail and len(self.raw) + len(self.tail) == side.response_bytes:  # the end begins where the rest was cut
+            self.raw, self.tail, self.gone = self.raw + self.tail, b"", False
+        if coding not in _PLAIN:
+            unpacked = _unpacked(self.raw, coding) if self.raw else b""
+            self.gone = self.gone or unpacked is None or len(unpacked) >= MOST_BYTES
+            self.raw, self.tail = unpacked or b"", b""
+        self._document: Any = None
+        self._events: list[bytes] | None = None
+        self._tried: dict[int, Any] = {}
+
+    def document(self) -> Any:
+        """The whole body as JSON; NOTHING where it is none, or not all here."""
+        if self._document is None:
+            self._document = NOTHING if self.gone else decoded(self.raw)
+        return self._document
+
+    def last(self, path: tuple[str, ...]) -> Any:
+        """What stands at the pointer in the last event that has it, null passed over; NOTHING where none of the last has."""
+        events = self._all_events()
+        hint = _hint(path)
+        tried = 0
+        for index in range(len(events) - 1, -1, -1):
+            if hint not in events[index]:
+                continue
+            if index not in self._tried:
+                self._tried[index] = decoded(events[index])
+            found = at(self._tried[index], path)
+            if found is not NOTHING and found is not None:
+                return found
+            tried += 1
+            if tried >= MOST_TRIED:
+                break
+        return NOTHING
+
+    def text(self, paths: tuple[tuple[str, ...], ...]) -> str:
+        """The pieces of text of a stream put together: of each event the first of the pointers that leads to some."""
+        hints = [_hint(path) for path in paths]
+        pieces, tried = [], 0
+        for event in events_of(self.raw):
+            if not any(hint in event for hint in hints):
+                continue
+            tried += 1
+            if tried > MOST_PIECES:
+                break
+            document = decoded(event)
+            found = next((piece for path in paths if isinstance(piece := at(document, path), str)), "")
+            pieces.append(found)
+        return "".join(pieces)
+
+    def _all_events(self) -> list[bytes]:
+        """Those of the beginning, and of what was kept of the end; the first of the end may be cut, which makes it no JSON."""
+        if self._events is None:
+            self._events = [*events_of(self.raw), *events_of(self.tail)]
+        return self._events
+
+
+def events_of(body: bytes) -> Iterator[bytes]:
+    """The data of each server-sent event; a last one that is cut is one too."""
+    if b"\r" in body:
+        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for block in body.removeprefix(b"\xef\xbb\xbf").split(b"\n\n"):
+        if block.startswith(b"data:") and b"\n" not in block:
+            yield block[5:]
+        elif b"data:" in block:
+            yield b"\n".join(line[5:] for line in block.split(b"\n") if line.startswith(b"data:"))
+
+
+def decoded(text: bytes) -> Any:
+    """The JSON document; NOTHING where the text is none."""
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return NOTHING
+
+
+def at(document: Any, path: tuple[str, ...]) -> Any:
+    """What stands at a pointer's end; NOTHING where nothing does."""
+    here = document
+    for name in path:
+        if isinstance(here, dict):
+            here = here.get(name, NOTHING)
+        elif isinstance(here, list):
+            here = here[int(name)] if _INDEX.fullmatch(name) and int(name) < len(here) else NOTHING
+        else:
+            return NOTHING
+    return here
+
+
+def _hint(path: tuple[str, ...]) -> bytes:
+    """A key that an event must hold to be worth decoding; empty where one may be written in several ways."""
+    named = [name for name in path if not name.isdigit()]
+    word = named[-1] if named else ""
+    return word.encode() if word.isascii() and word.replace("_", "").isalnum() else b""
+
+
+def _field(side: Captured, name: str) -> str:
+    return next((value.strip().lower() for known, value in side.headers if known == name), "")
+
+
+def _unpacked(body: bytes, coding: str) -> bytes | None:
+    """What a compressed body holds, as far as it is here; None where the coding is not known or the bytes are not of it."""
+    try:
+        if coding in {"gzip", "x-gzip", "deflate"}:
+            return zlib.decompressobj(wbits=47 if coding != "deflate" else _deflate_bits(body)).decompress(body, MOST_BYTES)
+        if coding == "zstd":
+            with zstandard.ZstdDecompressor().stream_reader(body) as reader:
+                return reader.read(MOST_BYTES)
+    except (zlib.error, zstandard.ZstdError):
+        return None
+    return None
+
+
+def _deflate_bits(body: bytes) -> int:
+    """With its header or, as some servers send it, without."""
+    wrapped = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+    return zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
