@@ -36,7 +36,7 @@ class Captured(Answered, Protocol):
 class Content:
     """One answer's body; nothing is decoded before it is asked for."""
 
-    __slots__ = ("_document", "_events", "_tried", "gone", "is_stream", "raw", "tail")
+    __slots__ = ("_document", "_tried", "gone", "is_stream", "raw", "tail")
 
     def __init__(self, side: Captured) -> None:
         coding, kind = _field(side, "content-encoding"), _field(side, "content-type")
@@ -50,8 +50,7 @@ class Content:
             self.gone = self.gone or unpacked is None or len(unpacked) >= MOST_BYTES
             self.raw, self.tail = unpacked or b"", b""
         self._document: Any = None
-        self._events: list[bytes] | None = None
-        self._tried: dict[int, Any] = {}
+        self._tried: dict[bytes, Any] = {}
 
     def document(self) -> Any:
         """The whole body as JSON; NOTHING where it is none, or not all here."""
@@ -61,53 +60,70 @@ class Content:
 
     def last(self, path: tuple[str, ...]) -> Any:
         """What stands at the pointer in the last event that has it, null passed over; NOTHING where none of the last has."""
-        events = self._all_events()
-        hint = _hint(path)
-        tried = 0
-        for index in range(len(events) - 1, -1, -1):
-            if hint not in events[index]:
-                continue
-            if index not in self._tried:
-                self._tried[index] = decoded(events[index])
-            found = at(self._tried[index], path)
-            if found is not NOTHING and found is not None:
-                return found
-            tried += 1
-            if tried >= MOST_TRIED:
-                break
+        hint, tried = _hint(path), 0
+        for part in (self.tail, self.raw):  # the first event of the end may be cut, which makes it no JSON
+            for event in _backwards(part):
+                if hint not in event:
+                    continue
+                document = self._tried.get(event)
+                if document is None:
+                    document = self._tried[event] = decoded(event)
+                found = at(document, path)
+                if found is not NOTHING and found is not None:
+                    return found
+                tried += 1
+                if tried >= MOST_TRIED:
+                    return NOTHING
         return NOTHING
 
     def text(self, paths: tuple[tuple[str, ...], ...]) -> str:
         """The pieces of text of a stream put together: of each event the first of the pointers that leads to some."""
-        hints = [_hint(path) for path in paths]
-        pieces, tried = [], 0
-        for event in events_of(self.raw):
-            if not any(hint in event for hint in hints):
-                continue
+        pieces: list[str] = []
+        tried, usual = 0, paths[0]
+        hint = _hint(usual)
+        for event in _events(_lines(self.raw)):
+            if hint and hint not in event and pieces:
+                continue  # once it is known where the text stands, only that is looked at
             tried += 1
             if tried > MOST_PIECES:
                 break
             document = decoded(event)
-            found = next((piece for path in paths if isinstance(piece := at(document, path), str)), "")
-            pieces.append(found)
+            piece = at(document, usual)
+            if not isinstance(piece, str) and not pieces:
+                usual = next((path for path in paths if isinstance(at(document, path), str)), usual)
+                hint, piece = _hint(usual), at(document, usual)
+            if isinstance(piece, str):
+                pieces.append(piece)
         return "".join(pieces)
 
-    def _all_events(self) -> list[bytes]:
-        """Those of the beginning, and of what was kept of the end; the first of the end may be cut, which makes it no JSON."""
-        if self._events is None:
-            self._events = [*events_of(self.raw), *events_of(self.tail)]
-        return self._events
 
-
-def events_of(body: bytes) -> Iterator[bytes]:
-    """The data of each server-sent event; a last one that is cut is one too."""
+def _lines(body: bytes) -> bytes:
+    """With one kind of line end, and without a byte order mark."""
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    for block in body.removeprefix(b"\xef\xbb\xbf").split(b"\n\n"):
-        if block.startswith(b"data:") and b"\n" not in block:
-            yield block[5:]
-        elif b"data:" in block:
-            yield b"\n".join(line[5:] for line in block.split(b"\n") if line.startswith(b"data:"))
+    return body.removeprefix(b"\xef\xbb\xbf")
+
+
+def _events(body: bytes) -> Iterator[bytes]:
+    """The data of each server-sent event; a last one that is cut is one too."""
+    for block in body.split(b"\n\n"):
+        yield _data(block)
+
+
+def _backwards(body: bytes) -> Iterator[bytes]:
+    """The same from the end."""
+    body = _lines(body)
+    end = len(body)
+    while end > 0:
+        start = body.rfind(b"\n\n", 0, end)
+        yield _data(body[start + 2 if start >= 0 else 0 : end])
+        end = start
+
+
+def _data(block: bytes) -> bytes:
+    if block.startswith(b"data:") and b"\n" not in block:
+        return block[5:]
+    return b"\n".join([line[5:] for line in block.split(b"\n") if line.startswith(b"data:")])
 
 
 def decoded(text: bytes) -> Any:
