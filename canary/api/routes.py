@@ -67,7 +67,7 @@ async def _measure(services: Services) -> None:
     """Sets the gauges of rollouts from what is stored now."""
     if services.books is None:
         return
-    found = [(state, await services.books.evidence(state)) for state in await services.books.rollouts.active()]
+    found = [(state, (await services.books.see(state)).evidence) for state in await services.books.rollouts.active()]
     for gauge in (WEIGHT, ROLLOUT, E_VALUE):
         gauge.clear()
     for state, evidence in found:
@@ -107,7 +107,7 @@ async def _create(request: web.Request) -> web.Response:
 async def _rollout(request: web.Request) -> web.Response:
     books = request.app[SERVICES].use()
     state = await books.rollouts.get(request.match_info["id"])
-    return web.json_response(views.rollout(state, await books.evidence(state)))
+    return web.json_response(views.rollout(state, await books.see(state)))
 
 
 async def _decisions(request: web.Request) -> web.Response:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from canary.control.books import Books as ControlBooks
+from canary.control.sight import Sighted
 from canary.errors import StoreAway
 from canary.ports import PlanBook, RolloutBook
 from canary.rollout.state import RolloutState
-from canary.stats.evidence import Evidence
 from canary.store.pairs import PairDetail, PairSummary
 from canary.terms import Frozen
 
@@ -52,7 +52,7 @@ class Books:
 
     control: ControlBooks
     pairs: PairShelf
-    evidence: Callable[[RolloutState], Awaitable[Evidence | None]]  # as of now; None before the scoring is frozen
+    see: Callable[[RolloutState], Awaitable[Sighted]]  # a rollout as of now
 
     @property
     def rollouts(self) -> RolloutBook:

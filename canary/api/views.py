@@ -8,16 +8,18 @@ from typing import Any
 import msgspec
 
 from canary.api.services import Reloaded
+from canary.control.sight import NOTHING_SEEN, Sighted
 from canary.ports import PlanInForce
+from canary.rollout.harm import told
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.split.spec import RouteSpec
-from canary.stats.evidence import Evidence
 from canary.store.pairs import PairDetail, PairSummary
 
-_STATE_ONLY = ("salt", "scoring", "segments", "plan")
+_STATE_ONLY = ("salt", "scoring", "segments", "plan", "class_shares")
+_HEAVY = frozenset({"totals", "read"})
 
 
-def rollout(state: RolloutState, evidence: Evidence | None = None) -> dict[str, Any]:
+def rollout(state: RolloutState, seen: Sighted = NOTHING_SEEN) -> dict[str, Any]:
     """One rollout: where it stands, its stages, and the evidence where it was read."""
     shown: dict[str, Any] = {name: getattr(state, name) for name in state.__struct_fields__ if name not in _STATE_ONLY}
     segment = state.segment
@@ -31,8 +33,10 @@ def rollout(state: RolloutState, evidence: Evidence | None = None) -> dict[str, 
         "watch": state.plan.watch,
         "segments": state.segments,
     }
-    if evidence is not None:
-        shown["evidence"] = evidence
+    if seen.evidence is not None:
+        shown["evidence"] = seen.evidence
+    shown["harm"] = None if seen.harm is None else _plain(seen.harm) | {"text": told(seen.harm, state.plan.harm_budget)}
+    shown["harm_budget"] = state.plan.harm_budget
     plain: dict[str, Any] = _plain(shown)
     return plain
 
@@ -44,7 +48,7 @@ def rollouts(states: Sequence[RolloutState]) -> dict[str, Any]:
 
 def decisions(rows: Sequence[DecisionRow], *, totals: bool) -> dict[str, Any]:
     """Decision rows, newest first; the cells that were read only where asked for."""
-    shown = [{name: getattr(row, name) for name in row.__struct_fields__ if totals or name != "totals"} for row in rows]
+    shown = [{name: getattr(row, name) for name in row.__struct_fields__ if totals or name not in _HEAVY} for row in rows]
     return {"decisions": [_plain(row) for row in shown]}
 
 

@@ -17,11 +17,9 @@ from canary.app.opening import Opening
 from canary.app.process import run_process
 from canary.app.publish import Publisher
 from canary.control.books import Books as ControlBooks
-from canary.control.look import Looks
 from canary.control.run import run_controller
+from canary.control.sight import Sight
 from canary.errors import CanaryError, Conflict
-from canary.rollout.state import RolloutState
-from canary.stats.evidence import Evidence
 from canary.store.books import PostgresLeases, PostgresRollouts
 from canary.store.counters import PostgresCounters
 from canary.store.database import Database
@@ -79,10 +77,8 @@ class Controller:
             group.create_task(self._watch(stop))
             group.create_task(
                 run_controller(
-                    rollouts=books.rollouts,
+                    books=books.control,
                     leases=PostgresLeases(database),
-                    counters=books.control.counters,
-                    plans=books.plans,
                     holder=f"{socket.gethostname()}:{os.getpid()}",
                     stop=stop,
                 )
@@ -135,23 +131,7 @@ def _books(database: Database) -> Books:
         plans=PostgresPlans(database),
         clock=WallClock(),
     )
-    return Books(control=control, pairs=Pairs(database), evidence=_Sight(control).evidence)
-
-
-class _Sight:
-    """The evidence that people see: as of now, or what the last decision read where a rollout is over."""
-
-    def __init__(self, books: ControlBooks) -> None:
-        self._rollouts = books.rollouts
-        self._looks = Looks(books.counters)
-
-    async def evidence(self, state: RolloutState) -> Evidence | None:
-        """None where nothing was counted yet."""
-        if not state.phase.is_final:
-            return await self._looks.evidence(state)
-        self._looks.forget_all_but({active.id for active in await self._rollouts.active()})
-        rows = await self._rollouts.decisions(state.id, limit=20)
-        return next((row.evidence for row in rows if row.evidence is not None), None)
+    return Books(control=control, pairs=Pairs(database), see=Sight(control).see)
 
 
 async def lead(home: Home, control_fd: int | None) -> None:

@@ -10,10 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from canary.console.paired import line_of, sheet_of
 from canary.console.seen import Card, card_of, percent
+from canary.control.sight import Sighted
 from canary.errors import NotFound, StoreAway
 from canary.ports import PlanBook, RolloutBook
 from canary.rollout.state import RolloutState
-from canary.stats.evidence import Evidence
 from canary.store.pairs import PairDetail, PairSummary
 
 _HERE: Final = Path(__file__).parent
@@ -55,8 +55,8 @@ class Sight(Protocol):
         ...
 
     @property
-    def evidence(self) -> Callable[[RolloutState], Awaitable[Evidence | None]]:
-        """The evidence as of now."""
+    def see(self) -> Callable[[RolloutState], Awaitable[Sighted]]:
+        """A rollout as of now."""
         ...
 
 
@@ -127,7 +127,7 @@ class Console:
         return web.Response(text=text, content_type=_FILES[name], headers={"Cache-Control": "max-age=300"})
 
     async def _card(self, books: Sight, state: RolloutState) -> Card:
-        return card_of(state, await books.evidence(state), now=datetime.now(tz=UTC))
+        return card_of(state, await books.see(state), now=datetime.now(tz=UTC))
 
     def _page(self, name: str, *, status: int = 200, **values: Any) -> web.Response:
         text = self._templates.get_template(name).render(**values)

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Final
 
+from canary.control.sight import Sighted
+from canary.rollout.harm import told
 from canary.rollout.state import RolloutState
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.terms import Frozen, Phase
@@ -66,12 +68,15 @@ class Card(Frozen, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     metrics: tuple[Metric, ...]
     samples: str
+    harm: str
+    alerts: tuple[str, ...]
     no_evidence: str
     since: str
 
 
-def card_of(state: RolloutState, evidence: Evidence | None, *, now: datetime) -> Card:
+def card_of(state: RolloutState, seen: Sighted, *, now: datetime) -> Card:
     """Everything that a rollout's card shows."""
+    evidence = seen.evidence
     phase, tone = PHASES[state.phase]
     return Card(
         state=state,
@@ -81,6 +86,8 @@ def card_of(state: RolloutState, evidence: Evidence | None, *, now: datetime) ->
         steps=_steps(state),
         metrics=tuple(_metric(metric) for metric in evidence.metrics) if evidence else (),
         samples=_samples(evidence) if evidence else "",
+        harm=told(seen.harm, state.plan.harm_budget) if seen.harm is not None else "",
+        alerts=tuple(alert.because for alert in evidence.alerts) if evidence else (),
         no_evidence=_no_evidence(state, evidence),
         since=_since(state, now),
     )

@@ -1,7 +1,8 @@
 """The books that decisions and orders are written in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from canary.control.history import Histories
 from canary.ports import Clock, CounterBook, PlanBook, RolloutBook
 
 
@@ -13,3 +14,4 @@ class Books:
     counters: CounterBook
     plans: PlanBook
     clock: Clock
+    histories: Histories = field(default_factory=Histories)

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from canary.control.books import Books
 from canary.control.enact import enact
 from canary.control.leader import Leader
@@ -14,9 +16,10 @@ from canary.control.record import CONTROLLER, Basis, Mandate, row_of
 from canary.errors import Deposed, StaleRevision, StoreAway
 from canary.ports import Fence, SidecarAck
 from canary.rollout.apply import acknowledged, apply
-from canary.rollout.decide import decide
+from canary.rollout.considered import considered
 from canary.rollout.scoring_of import scoring_spec
-from canary.rollout.state import Decision, RolloutState
+from canary.rollout.state import Before, Decision, RolloutState
+from canary.rollout.weighing import read_of
 from canary.stats.freezing import freeze
 from canary.stats.scoring import Scoring
 from canary.telemetry.guard import guarded
@@ -80,16 +83,32 @@ class Loop:
     async def _follow(self, state: RolloutState, acks: Sequence[SidecarAck], fence: Fence) -> None:
         state = await self._acknowledge(state, acks, fence)
         seen = await self._looks.look(state)
-        now = self._leader.now()
-        decision = decide(state, seen.evidence, now, profile_n=seen.profile_n, profile_per_s=seen.profile_per_s)
-        mandate = Mandate(actor=CONTROLLER, at=now, fence=fence)
+        before = self._before(state, seen)
+        found = considered(state, seen.counted, seen.evidence, before=before)
+        decision = found.decision
+        mandate = Mandate(actor=CONTROLLER, at=before.now, fence=fence)
+        basis = Basis(evidence=found.evidence, read=read_of(seen.counted), before=before)
         if decision.action is Action.KEEP:
-            await self._note(state, seen, decision=decision, mandate=mandate)
+            await self._note(state, decision, mandate=mandate, basis=basis)
             return
-        scoring = _frozen(state, seen) if decision.action is Action.START else None
-        basis = Basis(evidence=seen.evidence, totals=seen.totals, scoring=scoring)
+        if decision.action is Action.START:
+            basis = msgspec.structs.replace(basis, scoring=_frozen(state, seen))
         await enact(self._books, state, decision=decision, mandate=mandate, basis=basis)
         self._wrote(state, decision)
+
+    def _before(self, state: RolloutState, seen: Seen) -> Before:
+        """All that this look's decision depends on beside the counts; the look itself is kept for later forecasts."""
+        at_s, histories = self._elapsed(), self._books.histories
+        past = histories.past(state.id, state.stage, at_s=at_s)
+        if seen.evidence is not None:
+            histories.note(state.id, state.stage, seen.evidence, at_s=at_s)
+        return msgspec.structs.replace(
+            Before.of(state, self._leader.now()),
+            profile_n=seen.profile_n,
+            profile_per_s=seen.profile_per_s,
+            newest_tick_age_s=seen.evidence.newest_tick_age_s if seen.evidence is not None else None,
+            past=past,
+        )
 
     async def _acknowledge(self, state: RolloutState, acks: Sequence[SidecarAck], fence: Fence) -> RolloutState:
         after = acknowledged(state, [ack.plan_revision for ack in acks], self._leader.now())
@@ -97,7 +116,7 @@ class Loop:
             return state
         return await self._books.rollouts.save(state, after, None, fence=fence)
 
-    async def _note(self, state: RolloutState, seen: Seen, *, decision: Decision, mandate: Mandate) -> None:
+    async def _note(self, state: RolloutState, decision: Decision, *, mandate: Mandate, basis: Basis) -> None:
         """Writes what a KEEP says, where that is news and not each second."""
         await self._recall(state)
         at_s = self._elapsed()
@@ -106,7 +125,6 @@ class Loop:
         after = apply(state, decision, mandate.at)
         row = None
         if self._notebook.is_news(state.id, decision):
-            basis = Basis(evidence=seen.evidence, totals=seen.totals)
             row = row_of(after, decision, mandate=mandate, basis=basis)
         await self._books.rollouts.save(state, after, row, fence=mandate.fence)
         if row is None:
@@ -129,6 +147,7 @@ class Loop:
     def _forget_all_but(self, rollouts: set[str]) -> None:
         self._looks.forget_all_but(rollouts)
         self._notebook.forget_all_but(rollouts)
+        self._books.histories.forget_all_but(rollouts)
 
 
 def _frozen(state: RolloutState, seen: Seen) -> Scoring | None:

@@ -1,12 +1,11 @@
 """A decision as it is stored: under whose name, and what it was read from."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from canary.control.identity import new_id
 from canary.ports import Fence
-from canary.rollout.state import Decision, DecisionRow, RolloutState
+from canary.rollout.state import Before, Decision, DecisionRow, RolloutState
 from canary.stats.evidence import Evidence
 from canary.stats.scoring import Scoring
 from canary.terms import Frozen
@@ -27,8 +26,10 @@ class Basis(Frozen, frozen=True, kw_only=True):
     """What a decision was read from; stored with it."""
 
     evidence: Evidence | None = None
-    totals: Mapping[str, int] = {}
+    read: bytes = b""
+    before: Before | None = None
     scoring: Scoring | None = None  # what START freezes
+    class_shares: tuple[float, ...] = ()  # of the profile, likewise
 
 
 NO_BASIS: Final = Basis()
@@ -47,5 +48,6 @@ def row_of(after: RolloutState, decision: Decision, *, mandate: Mandate, basis: 
         epoch=mandate.fence.epoch if mandate.fence is not None else 0,
         plan_hash=after.plan_hash,
         evidence=basis.evidence,
-        totals=dict(basis.totals),
+        read=basis.read,
+        before=basis.before,
     )

@@ -1,6 +1,7 @@
 """The controller's life: a tick each second until it is told to stop."""
 
 import asyncio
+import dataclasses
 import time
 from typing import Final
 
@@ -10,7 +11,7 @@ from canary.control.books import Books
 from canary.control.leader import Leader
 from canary.control.loop import Loop
 from canary.errors import StoreAway
-from canary.ports import CounterBook, LeaseBook, PlanBook, RolloutBook
+from canary.ports import LeaseBook
 from canary.telemetry.guard import guarded
 
 TICK_S: Final = 1.0
@@ -18,22 +19,14 @@ _LEAST_PAUSE_S: Final = 0.05
 _RESIGN_S: Final = 2.0
 
 
-async def run_controller(
-    *,
-    rollouts: RolloutBook,
-    leases: LeaseBook,
-    counters: CounterBook,
-    plans: PlanBook,
-    holder: str,
-    stop: asyncio.Event,
-) -> None:
+async def run_controller(*, books: Books, leases: LeaseBook, holder: str, stop: asyncio.Event) -> None:
     """Leads or waits to lead until `stop` is set, then gives the lease back. `holder` is unique among controllers.
 
     Survives Postgres being away: it says so once and tries again each second. Time is the database's, carried on by the
-    monotonic clock, so it needs no clock of its own.
+    monotonic clock, so the books' own clock is not asked. Their histories are filled for those who show forecasts.
     """
     leader = Leader(leases, holder)
-    loop = Loop(Books(rollouts=rollouts, counters=counters, plans=plans, clock=leader), leader)
+    loop = Loop(dataclasses.replace(books, clock=leader), leader)
     said = _Said(holder)
     try:
         while not stop.is_set():

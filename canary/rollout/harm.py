@@ -75,6 +75,22 @@ def overspent(harm: Harm, budget: HarmBudget) -> str:
     return ""
 
 
+def told(harm: Harm, budget: HarmBudget) -> str:
+    """What the candidate has cost, in one sentence."""
+    of_failed = f" of a budget of {budget.failed:,g}" if budget.failed is not None else ""
+    requests = (
+        f"{harm.failed:,} of {harm.served:,} requests to the candidate failed, about {harm.expected_failed:,.0f}{of_failed}"
+        f" beyond what stable would have failed and at most {harm.worst_failed:,.0f}"
+    )
+    if harm.spent is None:
+        return requests
+    of_cost = f" of a budget of {money(budget.cost, harm.unit)}" if budget.cost is not None else ""
+    spent = f"{requests}; {money(harm.spent, harm.unit)} spent"
+    if harm.expected_spent is None:
+        return spent
+    return f"{spent}, about {money(harm.expected_spent, harm.unit)}{of_cost} beyond stable"
+
+
 def money(amount: float, unit: str) -> str:
     """An amount of money: `4.20 USD`."""
     return f"{amount:,.2f} {unit}".strip()

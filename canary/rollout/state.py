@@ -3,8 +3,6 @@
 from datetime import datetime
 from enum import StrEnum
 
-import msgspec
-
 from canary.rollout.plan import Plan
 from canary.rollout.trend import Past
 from canary.stats.evidence import Evidence
@@ -153,21 +151,6 @@ class Before(Frozen, frozen=True, kw_only=True):
             stage_acked_at=state.stage_acked_at,
             resumed_at=state.resumed_at,
             scored=state.scoring is not None,
-        )
-
-    def again(self, state: "RolloutState") -> "RolloutState":
-        """The rollout as it was then, from how it is now: what is not kept here never changes."""
-        return msgspec.structs.replace(
-            state,
-            phase=self.phase,
-            paused=self.paused,
-            segments=state.segments[: self.segments],
-            stage_acked_at=self.stage_acked_at,
-            resumed_at=self.resumed_at,
-            scoring=state.scoring if self.scored else None,
-            waiting="",
-            because="",
-            ended_at=None,
         )
 
 

@@ -1,5 +1,6 @@
 """How evidence grows: one look of some minutes ago beside the present one, and what is to be expected from the two."""
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -23,8 +24,8 @@ def past_of(evidence: Evidence, *, age_s: float) -> Past:
     """What is kept of a look."""
     return Past(
         age_s=age_s,
-        rollback={row.metric: row.log_e_rollback for row in evidence.metrics if row.log_e_rollback is not None},
-        promote={row.metric: row.log_e_promote for row in evidence.metrics if row.log_e_promote is not None},
+        rollback=_told((row.metric, row.log_e_rollback) for row in evidence.metrics),
+        promote=_told((row.metric, row.log_e_promote) for row in evidence.metrics),
         as_of_us=evidence.as_of_us,
     )
 
@@ -51,6 +52,10 @@ def gates_eta_s(gates: Iterable[MetricEvidence], past: Past | None) -> float | N
 def is_told(past: Past | None) -> bool:
     """True where there is history enough for a forecast."""
     return past is not None and past.age_s >= forecast.LEAST_S
+
+
+def _told(found: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    return {metric: log_e for metric, log_e in found if log_e is not None and math.isfinite(log_e)}
 
 
 def _eta_s(now: float | None, need: float | None, past: Past | None, then: float | None) -> float | None:

@@ -9,7 +9,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from canary.api.services import Books, Reloaded, Services
 from canary.app.admin import admin_application
 from canary.control.books import Books as ControlBooks
+from canary.control.sight import Sighted
 from canary.errors import NotFound
+from canary.rollout.harm import Harm
 from canary.rollout.state import RolloutState
 from canary.stats.evidence import Evidence
 from canary.store.bodies import Bodies
@@ -58,6 +60,7 @@ class AdminWorld:
         self.books = memory_books()
         self.pairs = FakePairs()
         self.evidence: Evidence | None = an_evidence()
+        self.harm: Harm | None = None
         self.reloads: list[bool] = []
         self.trouble: Exception | None = None
         assert self.books.clock is not None
@@ -65,7 +68,7 @@ class AdminWorld:
             rollouts=self.books.rollouts, counters=self.books.counters, plans=self.books.plans, clock=self.books.clock
         )
         self.services = Services(reload=self._reload)
-        self.services.books = Books(control=control, pairs=self.pairs, evidence=self._evidence)
+        self.services.books = Books(control=control, pairs=self.pairs, see=self._see)
 
     async def publish(self) -> None:
         await self.books.plans.publish(a_config(), by="test")
@@ -73,10 +76,10 @@ class AdminWorld:
     def client(self, *, token: str | None = None, host: str = "127.0.0.1") -> "TestClient[Any, Any]":
         return TestClient(TestServer(admin_application(self.services, token=token, host=host)))
 
-    async def _evidence(self, _: RolloutState) -> Evidence | None:
+    async def _see(self, _: RolloutState) -> Sighted:
         if self.trouble is not None:
             raise self.trouble
-        return self.evidence
+        return Sighted(evidence=self.evidence, harm=self.harm)
 
     async def _reload(self, dry_run: bool) -> Reloaded:
         self.reloads.append(dry_run)

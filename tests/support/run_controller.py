@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+from canary.app.controller import WallClock
+from canary.control.books import Books
 from canary.control.run import run_controller
 from canary.store.books import PostgresLeases, PostgresRollouts
 from canary.store.counters import PostgresCounters
@@ -19,10 +21,13 @@ async def main(holder: str) -> None:
     database = await Database.open(os.environ["CANARY_DATABASE_URL"])
     try:
         await run_controller(
-            rollouts=PostgresRollouts(database),
+            books=Books(
+                rollouts=PostgresRollouts(database),
+                counters=PostgresCounters(database),
+                plans=PostgresPlans(database),
+                clock=WallClock(),
+            ),
             leases=PostgresLeases(database),
-            counters=PostgresCounters(database),
-            plans=PostgresPlans(database),
             holder=holder,
             stop=stop,
         )

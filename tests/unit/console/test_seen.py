@@ -1,11 +1,21 @@
 """What a rollout's card shows, before any markup."""
 
+from datetime import datetime
+
 import pytest
 
 from canary.console.seen import Card, card_of, span
-from canary.rollout.plan import ShadowStage, Watch
+from canary.control.sight import Sighted
+from canary.rollout.harm import Harm
+from canary.rollout.plan import HarmBudget, ShadowStage, Watch
+from canary.rollout.state import RolloutState
+from canary.stats.evidence import Alert, Evidence
 from canary.terms import Phase
 from tests.support.rollouts import a_metric, a_plan, a_state, an_evidence, at, breached
+
+
+def card_for(state: RolloutState, evidence: Evidence | None, *, now: datetime, harm: Harm | None = None) -> Card:
+    return card_of(state, Sighted(evidence=evidence, harm=harm), now=now)
 
 
 def _when(card: Card) -> list[str]:
@@ -26,19 +36,19 @@ def _when(card: Card) -> list[str]:
     ],
 )
 def test_the_timeline_follows_the_phase(phase: Phase, stage: int | None, expected: str) -> None:
-    assert _when(card_of(a_state(phase, stage=stage), None, now=at(9))) == expected.split()
+    assert _when(card_for(a_state(phase, stage=stage), None, now=at(9))) == expected.split()
 
 
 def test_what_a_plan_leaves_out_is_not_on_the_timeline() -> None:
     plan = a_plan(shadow=ShadowStage(share_bp=0), watch=Watch(for_s=0))
-    card = card_of(a_state(Phase.CANARYING, plan=plan), None, now=at(9))
+    card = card_for(a_state(Phase.CANARYING, plan=plan), None, now=at(9))
     assert [step.name for step in card.steps] == ["start", "5 %", "50 %", "done"]
     assert _when(card) == ["past", "now", "next", "next"]
 
 
 def test_a_meter_is_filled_by_evidence_against_need() -> None:
     metrics = (a_metric(log_e_rollback=-3.0), breached("error_fast"), a_metric("p99", log_e_promote=None, need_promote=None))
-    errors, fast, tail = card_of(a_state(Phase.CANARYING), an_evidence(*metrics), now=at(9)).metrics
+    errors, fast, tail = card_for(a_state(Phase.CANARYING), an_evidence(*metrics), now=at(9)).metrics
     assert errors.rollback is not None
     assert (errors.rollback.filled, errors.rollback.crossed) == (0, False)
     assert errors.promote is not None
@@ -49,15 +59,15 @@ def test_a_meter_is_filled_by_evidence_against_need() -> None:
 
 
 def test_evidence_that_is_not_there_says_what_will_bring_it() -> None:
-    assert "profile" in card_of(a_state(Phase.PENDING), None, now=at(9)).no_evidence
-    assert "after the traffic does" in card_of(a_state(Phase.SHADOWING), None, now=at(9)).no_evidence
+    assert "profile" in card_for(a_state(Phase.PENDING), None, now=at(9)).no_evidence
+    assert "after the traffic does" in card_for(a_state(Phase.SHADOWING), None, now=at(9)).no_evidence
     sticky = an_evidence(abstains="sticky units")
-    assert "(sticky units)" in card_of(a_state(Phase.CANARYING), sticky, now=at(9)).no_evidence
-    assert card_of(a_state(Phase.CANARYING), an_evidence(), now=at(9)).no_evidence == ""
+    assert "(sticky units)" in card_for(a_state(Phase.CANARYING), sticky, now=at(9)).no_evidence
+    assert card_for(a_state(Phase.CANARYING), an_evidence(), now=at(9)).no_evidence == ""
 
 
 def test_a_broken_sample_ratio_is_said() -> None:
-    card = card_of(a_state(Phase.CANARYING), an_evidence(sample_ratio_broken=True), now=at(9))
+    card = card_for(a_state(Phase.CANARYING), an_evidence(sample_ratio_broken=True), now=at(9))
     assert "nothing can be concluded" in card.samples
 
 
@@ -66,3 +76,16 @@ def test_a_broken_sample_ratio_is_said() -> None:
 )
 def test_durations_for_people(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_harm_and_alerts_are_said_in_full() -> None:
+    harm = Harm(served=1_000, failed=60, expected_failed=41.6, worst_failed=55.2, spent=9.5, expected_spent=2.25, unit="USD")
+    evidence = an_evidence(alerts=(Alert(name="limit:error", because="errors over the limit"),))
+    plan = a_plan(harm_budget=HarmBudget(failed=50, cost=5.0))
+    card = card_for(a_state(Phase.CANARYING, plan=plan), evidence, now=at(9), harm=harm)
+    assert card.alerts == ("errors over the limit",)
+    assert card.harm == (
+        "60 of 1,000 requests to the candidate failed, about 42 of a budget of 50 beyond what stable would have failed"
+        " and at most 55; 9.50 USD spent, about 2.25 USD of a budget of 5.00 USD beyond stable"
+    )
+    assert card_for(a_state(Phase.CANARYING), evidence, now=at(9)).harm == ""

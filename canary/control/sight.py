@@ -1,0 +1,65 @@
+"""What people see of a rollout: its evidence with all alerts, its harm, an earlier look for forecasts. Reads only."""
+
+import time
+from collections.abc import Callable
+
+from canary.control.books import Books
+from canary.control.look import Looks
+from canary.rollout.considered import seen_before
+from canary.rollout.harm import Harm
+from canary.rollout.signs import alerted, signs_of
+from canary.rollout.state import DecisionRow, RolloutState
+from canary.rollout.trend import Past
+from canary.rollout.weighing import weighed_again
+from canary.stats.counts import Totals
+from canary.stats.evidence import Evidence
+from canary.terms import Frozen
+
+_ROWS = 20
+
+
+class Sighted(Frozen, frozen=True, kw_only=True):
+    """One look for people."""
+
+    evidence: Evidence | None = None  # None before there is traffic to count
+    harm: Harm | None = None
+    past: Past | None = None
+    totals: Totals | None = None
+
+
+NOTHING_SEEN = Sighted()
+
+
+class Sight:
+    """The present look, or what the last decision read where a rollout is over."""
+
+    def __init__(self, books: Books, *, elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._books = books
+        self._looks = Looks(books.counters, elapsed=elapsed)
+        self._elapsed = elapsed
+
+    async def see(self, state: RolloutState) -> Sighted:
+        """One rollout as of now."""
+        if state.phase.is_final:
+            return await self._ended(state)
+        seen = await self._looks.look(state)
+        at_s, histories = self._elapsed(), self._books.histories
+        past = histories.past(state.id, state.stage, at_s=at_s)
+        if seen.evidence is not None:
+            histories.note(state.id, state.stage, seen.evidence, at_s=at_s)
+        evidence = alerted(state, seen.counted, seen.evidence, past=past)
+        return Sighted(evidence=evidence, harm=signs_of(state, seen.counted, evidence).harm, past=past, totals=seen.counted)
+
+    async def _ended(self, state: RolloutState) -> Sighted:
+        self._looks.forget_all_but({active.id for active in await self._books.rollouts.active()})
+        rows = await self._books.rollouts.decisions(state.id, limit=_ROWS)
+        row = next((row for row in rows if row.evidence is not None), None)
+        return NOTHING_SEEN if row is None else _as_read(row, state)
+
+
+def _as_read(row: DecisionRow, state: RolloutState) -> Sighted:
+    if row.before is None or not row.read:
+        return Sighted(evidence=row.evidence)
+    then = seen_before(state, row.before)
+    totals = weighed_again(row.read, then, newest_tick_age_s=row.before.newest_tick_age_s).totals
+    return Sighted(evidence=row.evidence, harm=signs_of(then, totals, row.evidence).harm, past=row.before.past, totals=totals)
