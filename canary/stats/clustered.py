@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 
 from canary.stats.bets import mixed
-from canary.stats.clusters import Clusters, Ints
-from canary.stats.contrast import Vector
+from canary.stats.clusters import Clusters
 from canary.stats.mixture import one_sided_log_e
+from canary.stats.moments import Moments, moments_of, no_moments
 from canary.terms import Frozen
 
 UNDERPOWERED: Final = "underpowered_clusters"
@@ -51,7 +51,7 @@ class ClusterTest(Frozen, frozen=True, kw_only=True):
     rho: float = 1.0
     delta: float = 0.0
     promote: bool = False
-    stable_rate: float = 0.0  # p0 of the profile; read on the promote side of binary outcomes
+    stable_rate: float = 0.0  # p0 of the profile; read for binary outcomes
 
 
 class ClusterEvidence(Frozen, frozen=True, kw_only=True):
@@ -71,14 +71,21 @@ class ClusterEvidence(Frozen, frozen=True, kw_only=True):
 
 def cluster_evidence(clusters: Clusters, test: ClusterTest) -> ClusterEvidence:
     """The evidence of one side; a function of the integer cells alone."""
+    total = no_moments(1)
+    for _, cells in clusters.layers():
+        total += moments_of(cells[None])
+    return evidence_of(Moments.of(total[0]), test)
+
+
+def evidence_of(moments: Moments, test: ClusterTest) -> ClusterEvidence:
+    """The same of layers that were summed before."""
     if test.effect <= 0:
         raise ValueError(f"an expected effect above 0 wanted, found {test.effect}")
-    cells = _comparable(clusters)
-    if not len(cells):
+    if moments.weight <= 0:
         return ClusterEvidence(abstains=UNDERPOWERED)
-    moments = _Moments(cells, test)
-    silent = moments.abstains()
-    return moments.evidence(0.0 if silent else _log_e(moments.difference, moments.variance, test), silent)
+    found = _Compared(moments, test)
+    silent = found.abstains()
+    return found.evidence(0.0 if silent else _log_e(found.difference, found.variance, test), silent)
 
 
 def _log_e(difference: float, variance: float, test: ClusterTest) -> float:
@@ -89,38 +96,21 @@ def _log_e(difference: float, variance: float, test: ClusterTest) -> float:
     return float(mixed(flat, one_sided_log_e(sums, information, precisions)))
 
 
-def _comparable(clusters: Clusters) -> Vector:
-    """The layers in which both arms have two clusters at least, [layers, arm, cluster, (n, Y)]: one has no spread to read."""
-    found: list[Ints] = [cells for _, cells in clusters.layers() if ((cells[:, :, 0] > 0).sum(axis=1) >= 2).all()]
-    return np.array(found, dtype=np.float64)
+class _Compared:
+    """Difference, variance and its degrees of freedom."""
 
-
-class _Moments:
-    """Difference, variance and its degrees of freedom; every sum runs over layers and clusters in their fixed order."""
-
-    def __init__(self, cells: Vector, test: ClusterTest) -> None:
+    def __init__(self, moments: Moments, test: ClusterTest) -> None:
         self._test = test
-        n, y = cells[..., 0], cells[..., 1]
-        self.n_of_layer = n.sum(axis=2)  # [layers, arm]
-        share = self.n_of_layer.prod(axis=1) / self.n_of_layer.sum(axis=1)
-        share /= share.sum()
-        means = y.sum(axis=2) / self.n_of_layer
-        self.difference = float((share * (means[:, 0] - test.rho * means[:, 1] - test.delta)).sum())
-        others = self.n_of_layer[:, :, None] - n  # above 0: each layer has two clusters of each arm
-        moved = (share[:, None, None] * (y - means[:, :, None] * n) / others).sum(axis=0)  # [arm, cluster]
-        self.of_cluster = n.sum(axis=0)
-        self.occupied = (self.of_cluster > 0).sum(axis=1)
-        squares = (moved * moved).sum(axis=1) * (self.occupied - 1) / self.occupied
-        squares[0] = max(float(squares[0]), self._least_variance(float(squares[1]), float(y[:, 1].sum())))
+        self.of_cluster = moments.n
+        self.n_candidate, self.n_stable = (float(n) for n in moments.n.sum(axis=1))
+        self.difference = float(moments.means[0] - test.rho * moments.means[1] - test.delta)
+        self.occupied = (moments.n > 0).sum(axis=1)
+        squares = (moments.moved * moments.moved).sum(axis=1) * (self.occupied - 1) / self.occupied
+        squares[0] = max(float(squares[0]), self._least_variance(float(squares[1]), float(moments.outcomes[1])))
         squares[1] *= test.rho * test.rho
         self._plain = float(squares.sum())
         below = float((squares * squares / (self.occupied - 1)).sum())
         self.freedom = self._plain * self._plain / below if below > 0 else 0.0
-
-    @property
-    def n_candidate(self) -> float:
-        """The candidate's requests."""
-        return float(self.n_of_layer[:, 0].sum())
 
     @property
     def variance(self) -> float:
@@ -139,21 +129,25 @@ class _Moments:
         return min(self._test.rho * self._test.stable_rate + self._test.delta, 1.0)
 
     def _least_variance(self, of_stable: float, stable_sum: float) -> float:
-        """Promoting: the candidate's variance, were its users on the margin and as different from each other as stable's.
+        """The candidate's variance, were it on the edge of the null.
 
-        Without this, a candidate that has few of the failing users by luck would be called certain: with 250 users of
-        whom 2 % fail often, 13 % of runs promoted it on its margin. A service without any failure, which has no variance
-        to read, is taken for one whose requests fail independently.
+        Promoting, with users as different from each other as stable's: without this, a candidate that has few of the
+        failing users by luck would be called certain: with 250 users of whom 2 % fail often, 13 % of runs promoted it on
+        its margin. A service without any failure, which has no variance to read, is taken for one whose requests fail
+        independently; and so it is rolling back, or a candidate that fails always beside a stable version that never does
+        would have no variance, and say nothing.
         """
-        if not self._test.promote:
-            return 0.0
-        n_stable = float(self.n_of_layer[:, 1].sum())
         if self._test.outcomes is Outcomes.MEAN:
-            return of_stable * n_stable / self.n_candidate * self._test.rho * self._test.rho
-        stable_rate, rate = stable_sum / n_stable, self._margin_rate()
-        independent = stable_rate * (1 - stable_rate) / n_stable
-        alike = max(1.0, of_stable / independent) if independent > 0 else 1.0  # how much less requests of one user tell
-        return alike * rate * (1 - rate) / self.n_candidate
+            return of_stable * self.n_stable / self.n_candidate * self._test.rho * self._test.rho if self._test.promote else 0.0
+        rate = self._margin_rate()
+        independent = rate * (1 - rate) / self.n_candidate
+        return self._alike(of_stable, stable_sum) * independent if self._test.promote else independent
+
+    def _alike(self, of_stable: float, stable_sum: float) -> float:
+        """How much less stable's requests tell for being of the same users; at least 1."""
+        rate = stable_sum / self.n_stable
+        independent = rate * (1 - rate) / self.n_stable
+        return max(1.0, of_stable / independent) if independent > 0 else 1.0
 
     def abstains(self) -> str:
         """Why it may say nothing yet."""
@@ -176,7 +170,7 @@ class _Moments:
             log_e=log_e,
             abstains=abstains,
             n_candidate=round(self.n_candidate),
-            n_stable=round(float(self.n_of_layer[:, 1].sum())),
+            n_stable=round(self.n_stable),
             difference=self.difference,
             variance=self.variance,
             freedom=self.freedom,
