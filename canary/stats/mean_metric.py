@@ -1,12 +1,10 @@
 """What is known of a metric of values before a rollout, and what is asked of it: the frozen parts of every bet on a mean."""
 
 import numpy as np
-import numpy.typing as npt
 
+from canary.stats.contrast import Vector
 from canary.stats.grid import Grid
 from canary.terms import Frozen
-
-Vector = npt.NDArray[np.float64]
 
 
 class Effect(Frozen, frozen=True, kw_only=True):
@@ -37,6 +35,11 @@ class MeanMetric(Frozen, frozen=True, kw_only=True, cache_hash=True):
     grid: Grid
     profile: tuple[tuple[float, ...], ...]  # expected counts of the grid's points, a row for each stratum
     bounded: bool = False  # no value can exceed the cap, so that none is ever cut
+
+    @property
+    def binary(self) -> bool:
+        """Whether values are 0 or 1: nothing is rounded or cut, and a pair has four outcomes."""
+        return len(self.grid.points) == 2
 
     def shares(self) -> Vector:
         """Each stratum's share of the profile."""

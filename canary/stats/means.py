@@ -14,7 +14,7 @@ where the cap is no bound of the values themselves it is at most the cap as a wh
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +27,17 @@ from canary.stats.mean_metric import Effect, Margin, MeanMetric
 from canary.terms import BUCKETS, Frozen
 
 __all__ = [
+    "BINARY_PAIR_WIDTH",
     "COST_EFFECTS",
     "QUALITY_EFFECTS",
+    "RATE_GRID",
     "Counts",
     "Effect",
     "Margin",
     "MeanCounts",
     "MeanMetric",
     "bets",
+    "binary_pair_bin",
     "canary_bin",
     "combined",
     "components",
@@ -43,9 +46,13 @@ __all__ = [
     "over_cap",
     "pair_bin",
     "pair_grid",
+    "pair_width",
+    "parts",
+    "pool_count",
     "promote_effects",
     "refused",
     "scores",
+    "size_of",
     "strata_mixed",
     "tolerated",
     "trial",
@@ -59,6 +66,13 @@ POOLED_SHARE: Final = 0.5
 
 COST_EFFECTS: Final = tuple(Effect(times=times) for times in (1.05, 1.10, 1.25, 1.6, 3.0))
 QUALITY_EFFECTS: Final = tuple(Effect(worst=share) for share in (0.01, 0.02, 0.05, 0.15, 0.5))
+
+
+RATE_GRID: Final = Grid(points=(0.0, 1.0))
+"""Of values that are 0 or 1."""
+
+BINARY_PAIR_WIDTH: Final = 6
+"""Both 1, only the candidate's, only stable's, neither, unknown, refused: one count serves every margin."""
 
 
 class MeanCounts(Frozen, frozen=True, kw_only=True):
@@ -77,18 +91,21 @@ def promote_effects(metric: MeanMetric, *, rho: float, delta: float) -> tuple[Ef
         middle = Effect(worst=min(1.0, half_way / (metric.grid.cap - mean)) if mean < metric.grid.cap else 0.0)
     else:
         middle = Effect(times=1 + half_way / mean if mean else 1.0)
-    return (Effect(), middle, Effect(times=0.9))
+    return (Effect(), middle, Effect(worst=-0.1 * mean / (1 - mean)) if metric.binary and mean < 1 else Effect(times=0.9))
 
 
 def tolerated(metric: MeanMetric, margin: Margin, y: Vector, *, linear: bool = False) -> Vector:
-    """m(y): what the candidate's mean may be where stable's value is y; `linear` leaves out the cut of the promote side."""
-    if linear or not margin.promote:
+    """m(y): what the candidate's mean may be where stable's value is y; `linear` leaves out the cut of the promote side.
+
+    Nothing is cut of values that are 0 or 1: there a cut would only ask for more than the margin says.
+    """
+    if linear or metric.binary or not margin.promote:
         return margin.rho * y + margin.delta
     cut: Vector = np.minimum(margin.rho * y, metric.grid.cap) + margin.delta
     return cut if metric.bounded else np.minimum(cut, metric.grid.cap)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def pair_grid(metric: MeanMetric, margin: Margin) -> Grid:
     """The metric's grid stretched over both signs of yC - m(yS)."""
     points = np.array(metric.grid.points)
@@ -105,8 +122,26 @@ def canary_bin(metric: MeanMetric, reading: Reading, exchange_id: bytes) -> int:
     return bin_of(metric.grid, reading, rounding_number(exchange_id, metric.name))
 
 
+def pair_width(metric: MeanMetric, margin: Margin) -> int:
+    """Bins of a pair: the last two are unknown and refused."""
+    return BINARY_PAIR_WIDTH if metric.binary else pair_grid(metric, margin).width
+
+
+def binary_pair_bin(candidate: Reading, stable: Reading) -> int:
+    """The bin of a pair of values that are 0 or 1, the same under every margin: both 1, the candidate's, stable's, neither."""
+    match candidate, stable:
+        case (Refused(), _) | (_, Refused()):
+            return BINARY_PAIR_WIDTH - 1
+        case Known(value=mine), Known(value=theirs):
+            return (0 if mine else 2) + (0 if theirs else 1)
+        case _:
+            return BINARY_PAIR_WIDTH - 2
+
+
 def pair_bin(metric: MeanMetric, margin: Margin, candidate: Reading, stable: Reading, *, exchange_id: bytes) -> int:
     """The bin of one pair under one margin: both values are cut to the cap, then the difference is rounded."""
+    if metric.binary:
+        return binary_pair_bin(candidate, stable)
     grid = pair_grid(metric, margin)
     match candidate, stable:
         case (Refused(), _) | (_, Refused()):
@@ -128,10 +163,7 @@ def scores(metric: MeanMetric, margin: Margin, weight: float, *, linear: bool = 
     """
     sign = -1.0 if margin.promote else 1.0
     if margin.pairs:
-        grid = pair_grid(metric, margin)
-        low, high = grid.points[0], grid.cap
-        row = sign * np.array([*grid.points, high, high if margin.promote else low, 0.0])
-        return np.tile(row, (len(metric.profile), 1))
+        return np.tile(sign * _pair_scores(metric, margin), (len(metric.profile), 1))
     cap, points = metric.grid.cap, metric.grid.points
     mine = np.array([*points, cap, cap if margin.promote else 0.0])
     theirs = np.array([*points, cap, 0.0 if margin.promote else cap])
@@ -140,6 +172,16 @@ def scores(metric: MeanMetric, margin: Margin, weight: float, *, linear: bool = 
     candidate = (1 - weight) * (mine - centers)
     stable = -weight * (tolerated(metric, margin, theirs, linear=linear) - centers)
     return sign * np.concatenate([candidate, nothing, stable, nothing], axis=1)
+
+
+def _pair_scores(metric: MeanMetric, margin: Margin) -> Vector:
+    """h of each bin of a pair, unknown ones as it hurts the claim most."""
+    if metric.binary:
+        rho, delta = margin.rho, margin.delta
+        return np.array([1 - rho - delta, 1 - delta, -rho - delta, -delta, 1 - delta if margin.promote else -rho - delta, 0.0])
+    grid = pair_grid(metric, margin)
+    low, high = grid.points[0], grid.cap
+    return np.array([*grid.points, high, high if margin.promote else low, 0.0])
 
 
 def trial(metric: MeanMetric, margin: Margin, effects: Sequence[Effect], weight: float) -> tuple[Vector, Vector]:
@@ -163,7 +205,7 @@ def strata_mixed(metric: MeanMetric, margin: Margin) -> bool:
     return not margin.promote and len(metric.profile) > 1
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def bets(metric: MeanMetric, margin: Margin, weight: float) -> Vector:
     """One bet for each pool and alternative, [pools, alternatives]; pool 0 is all strata, the others are one each."""
     score = scores(metric, margin, weight)
@@ -203,7 +245,7 @@ def _with_profile(metric: MeanMetric, profile: tuple[tuple[float, ...], ...]) ->
     return MeanMetric(name=metric.name, grid=metric.grid, profile=profile, bounded=metric.bounded)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def log_factors(metric: MeanMetric, margin: Margin, weight_bp: int) -> Vector:
     """Log factor of each bin for each bet, [pools, alternatives, strata, bins]; 0 where there is no coin to bet on."""
     if not margin.pairs and not 0 < weight_bp < BUCKETS:
@@ -218,19 +260,56 @@ def log_factors(metric: MeanMetric, margin: Margin, weight_bp: int) -> Vector:
     return factors
 
 
+class _Factors(NamedTuple):
+    """`log_factors` without their zeros: a pool of one stratum reads that stratum's counts alone."""
+
+    pooled: Vector  # [alternatives, strata * bins]
+    own: Vector  # [strata, alternatives, bins]; no strata where they are not mixed
+
+
+@lru_cache(maxsize=4096)
+def _factors(metric: MeanMetric, margin: Margin, weight_bp: int) -> _Factors:
+    weight = weight_bp / BUCKETS
+    sizes, score = bets(metric, margin, weight), scores(metric, margin, weight)
+    pooled = np.log1p(sizes[0][:, None] * score.reshape(1, -1))
+    own = np.log1p(sizes[1:, :, None] * (score if len(sizes) > 1 else score[:0])[:, None, :])
+    pooled.flags.writeable = own.flags.writeable = False
+    return _Factors(pooled, own)
+
+
+def pool_count(metric: MeanMetric, margin: Margin) -> int:
+    """Pools of strata that are bet on: all together, and on the rollback side each alone."""
+    return 1 + len(metric.profile) if strata_mixed(metric, margin) else 1
+
+
+def size_of(metric: MeanMetric, margin: Margin) -> int:
+    """Components: pools * alternatives."""
+    return pool_count(metric, margin) * (LADDER if _is_ladder(metric, margin) else len(margin.effects))
+
+
+def parts(metric: MeanMetric, margin: Margin, weight_bp: int, counts: Counts) -> Vector:
+    """Log e of each pool and alternative of counts [strata, bins], [pools * alternatives]; 0 where there is no coin."""
+    if margin.pairs:
+        weight_bp = 0  # one entry of the cache: pairs have no coin
+    elif not 0 < weight_bp < BUCKETS:
+        return np.zeros(size_of(metric, margin))
+    factors = _factors(metric, margin, weight_bp)
+    if counts.size != factors.pooled.shape[1]:
+        raise ValueError(f"{margin.name}: {factors.pooled.shape[1]} strata and bins expected, found {counts.shape}")
+    pooled = factors.pooled @ counts.ravel()
+    if not len(factors.own):
+        return np.asarray(pooled)
+    return np.concatenate([pooled, (factors.own @ counts[:, :, None]).ravel()])
+
+
 def components(metric: MeanMetric, margin: Margin, found: MeanCounts) -> Vector:
     """Log e of each pool and alternative over one segment, [pools * alternatives]: these add over segments and blocks."""
-    factors = log_factors(metric, margin, found.weight_bp)
-    counts = np.array(found.counts, dtype=np.float64)
-    if counts.shape != factors.shape[2:]:
-        raise ValueError(f"{margin.name}: counts of {factors.shape[2:]} strata and bins expected, found {counts.shape}")
-    weighed = (factors * counts).reshape(len(factors) * factors.shape[1], -1)
-    return np.asarray(weighed.sum(axis=1))
+    return parts(metric, margin, found.weight_bp, np.array(found.counts, dtype=np.int64))
 
 
 def combined(metric: MeanMetric, margin: Margin, parts: Vector) -> Vector:
     """Log e-value from added components, [..., pools * alternatives] -> [...]."""
-    pools = 1 + len(metric.profile) if strata_mixed(metric, margin) else 1
+    pools = pool_count(metric, margin)
     each = parts.reshape(*parts.shape[:-1], pools, -1)
     log_e = mixed(np.full(each.shape[-1], -math.log(each.shape[-1])), each)
     if pools == 1:
@@ -242,9 +321,7 @@ def combined(metric: MeanMetric, margin: Margin, parts: Vector) -> Vector:
 
 def log_e(metric: MeanMetric, margin: Margin, found: Sequence[MeanCounts]) -> float:
     """Log e-value of all segments' counts; by segment id, as sums of logs are the same in the same order only."""
-    pools = 1 + len(metric.profile) if strata_mixed(metric, margin) else 1
-    size = LADDER if _is_ladder(metric, margin) else len(margin.effects)
-    total = np.zeros(pools * size)
+    total = np.zeros(size_of(metric, margin))
     for one in sorted(found, key=lambda segment: segment.segment):
         total += components(metric, margin, one)
     return float(combined(metric, margin, total))
@@ -252,17 +329,22 @@ def log_e(metric: MeanMetric, margin: Margin, found: Sequence[MeanCounts]) -> fl
 
 def refused(metric: MeanMetric, margin: Margin, found: Sequence[MeanCounts]) -> int:
     """Readings that were no value; above 0 the metric abstains."""
-    grid = pair_grid(metric, margin) if margin.pairs else metric.grid
-    return sum(sum(row[grid.refused :: grid.width]) for one in found for row in one.counts)
+    width = pair_width(metric, margin) if margin.pairs else metric.grid.width
+    return sum(sum(row[width - 1 :: width]) for one in found for row in one.counts)
 
 
-def over_cap(metric: MeanMetric, one: MeanCounts) -> tuple[int, int, int, int]:
-    """Candidate over the cap and not, stable over it and not: the counts of a rare metric that guards the cut.
+def over_cap(grid: Grid, counts: Counts) -> Counts:
+    """[strata, candidate's bins then stable's] of an amount as those of "is it above the cap?" on `RATE_GRID`.
 
-    What is not known counts as it hurts a claim against the candidate; what was refused does not count.
+    What is not known stays so, and is scored as it hurts the claim; what was refused stays refused.
     """
-    grid = metric.grid
-    bins = np.array(one.counts, dtype=np.int64).sum(axis=0)
-    mine, theirs = bins[: grid.width], bins[grid.width :]
-    over, within = int(mine[grid.over]), int(mine[: grid.over].sum() + mine[grid.unknown])
-    return over, within, int(theirs[grid.over] + theirs[grid.unknown]), int(theirs[: grid.over].sum())
+    arms = counts.reshape(len(counts), 2, grid.width)
+    nothing = np.zeros_like(arms[:, :, 0])
+    parts = [
+        arms[:, :, : grid.over].sum(axis=2),
+        arms[:, :, grid.over],
+        nothing,
+        arms[:, :, grid.unknown],
+        arms[:, :, grid.refused],
+    ]
+    return np.stack(parts, axis=2).reshape(len(counts), 2 * RATE_GRID.width)

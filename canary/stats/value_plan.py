@@ -12,6 +12,14 @@ NO_PROFILE: Final = "no_profile"
 """The profile holds no values of the metric: nothing may be promoted on it."""
 NO_PAIRS: Final = "no_pairs"
 """It compares pairs, and the rollout has no shadow."""
+NO_CAP: Final = "no_cap"
+"""Higher is better, and nothing says how high a value can be."""
+NO_MARGIN: Final = "no_margin"
+"""What is called harmless is no more than stable itself: an equal candidate could never be shown to keep to it."""
+NO_ANSWERS: Final = "no_answers"
+"""Nothing was found where the answers' text was said to be."""
+STICKY: Final = "sticky units"
+"""It compares requests, and users keep their arm."""
 
 
 class Form(StrEnum):
@@ -39,6 +47,7 @@ class ValueMetric(Frozen, frozen=True, kw_only=True, cache_hash=True):
     promote: tuple[Margin, ...] = ()  # one for each stage
     promote_pairs: tuple[Margin, ...] = ()  # one for each distinct factor of an early stage, then the shadow's
     stage_pairs: tuple[int, ...] = ()  # for each stage its place in `promote_pairs`; -1: canary evidence alone
+    shadow_pairs: int = -1  # place in `promote_pairs` of the margin on the way out of the shadow
     shadow_weight: float = 0.0  # of the pairs in the rollback side's e-value
     abstains: str = ""  # why neither side says anything
     promote_abstains: str = ""  # why its promote side says nothing
@@ -47,6 +56,32 @@ class ValueMetric(Frozen, frozen=True, kw_only=True, cache_hash=True):
     def name(self) -> str:
         """The metric's name."""
         return self.spec.name
+
+    @property
+    def in_canary(self) -> bool:
+        """Whether each answer's value is counted in a cell of its own."""
+        return self.mean is not None and self.form in {Form.RATE, Form.AMOUNT, Form.QUALITY}
+
+    @property
+    def pair_margins(self) -> tuple[Margin, ...]:
+        """The margins over pairs, in the order of their cells."""
+        return (*((self.rollback_pairs,) if self.rollback_pairs else ()), *self.promote_pairs)
+
+    @property
+    def pair_numbers(self) -> int:
+        """Cell numbers of pairs: values that are 0 or 1 have one for all margins, as nothing of theirs is rounded."""
+        binary = self.mean is not None and self.mean.binary
+        return min(1, len(self.pair_margins)) if binary else len(self.pair_margins)
+
+    @property
+    def numbers(self) -> int:
+        """Cell numbers in use."""
+        return int(self.in_canary or self.form is Form.DIVERSITY) + self.pair_numbers
+
+    @property
+    def rare(self) -> bool:
+        """Whether a handful of events is not enough to roll back."""
+        return self.form in {Form.RATE, Form.OVER_CAP}
 
 
 class ValuePlan(Frozen, frozen=True, kw_only=True, cache_hash=True):

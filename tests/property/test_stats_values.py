@@ -1,44 +1,74 @@
 """Values counted by any number of journals, in any order, however often: the same counts, the same log e to the last bit."""
 
 import random
+from collections.abc import Iterable, Mapping
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canary.stats.cells import SECOND_SHIFT, START, from_bytes, pack, to_bytes
-from canary.stats.grid import Known, Reading, Refused, Unknown
-from canary.stats.means import Margin, canary_bin, log_e, pair_bin, pair_grid
-from canary.stats.value_cells import added, canary_counts, pair_counts, value_cell
-from tests.support.values import mean_counts, small_metric
+from canary.stats.cells import START, from_bytes, pack, to_bytes
+from canary.stats.facts import Fact
+from canary.stats.grid import Known, Reading, Refused, Unknown, bin_of
+from canary.stats.means import Margin, pair_bin
+from canary.stats.value_cells import columns_of_plan, end_cells
+from canary.terms import Arm
+from tests.support.value_plans import (
+    Tally,
+    a_cost,
+    a_fact,
+    a_plan,
+    a_quality,
+    a_rate,
+    a_spec,
+    counted,
+    rollback_log_e,
+    vector_of,
+)
+from tests.support.values import small_metric
 
-METRIC = small_metric()
-MARGIN = Margin(name="small.rollback", rho=1.1)
-PAIRS = Margin(name="small.rollback.pairs", rho=1.1, pairs=True)
+SPEC = a_spec(a_cost(cap=6.0), a_quality(), a_rate(), classes=("chat",), diversity="body")
+PLAN = a_plan(SPEC, [a_fact(0.1 * (i % 50), 0.2 * (i % 50), float(i % 9 == 0)) for i in range(200)])
 
-READINGS = st.one_of(
-    st.floats(0, 6).map(lambda value: Known(value=value)), st.just(Unknown()), st.just(Refused(reason="no price is known"))
+RAW = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(0, 12))
+FACTS = st.builds(
+    a_fact,
+    RAW,
+    RAW,
+    RAW,
+    age_us=st.sampled_from([0, 1_000, 61_000_000, 61_000_001]),
+    failed=st.booleans(),
+    left=st.booleans(),
+    lost=st.booleans(),
+    client_error=st.booleans(),
+    exchange_id=st.binary(min_size=16, max_size=16),
+    answer=st.binary(max_size=2),
 )
 REQUESTS = st.lists(
-    st.tuples(st.booleans(), st.integers(0, 1), READINGS, st.integers(0, 3), st.booleans()), min_size=1, max_size=40
+    st.tuples(st.sampled_from(list(Arm)), st.integers(0, 1), FACTS, st.integers(0, 3), st.booleans()), max_size=30
 )
-Request = tuple[bool, int, Reading, int, bool]  # candidate, stratum, value, minute, whether the value ever came
+Request = tuple[Arm, int, Fact, int, bool]  # arm, stratum, fact, minute, whether the answer ever ended
 
 
 def cells_of(index: int, request: Request) -> list[int]:
-    candidate, stratum, reading, _, came = request
-    start = pack(metric=START, stratum=stratum, arm=int(candidate), second=index % 60, bin_index=0)
-    if not came:
-        return [start]
-    place = canary_bin(METRIC, reading, index.to_bytes(16, "big"))
-    return [start, value_cell(0, place, candidate=candidate, stratum=stratum)]
+    arm, stratum, fact, _, ended = request
+    start = pack(metric=START, stratum=stratum, arm=int(arm is Arm.CANDIDATE), second=index % 60, bin_index=0)
+    return [start, *(end_cells(PLAN, arm, fact, stratum) if ended else ())]
 
 
-def evidence(cells: dict[int, int]) -> tuple[list[list[int]], float]:
-    counts = canary_counts(cells, 0, METRIC.grid, strata=2)
-    return counts.tolist(), log_e(METRIC, MARGIN, [mean_counts(counts)])
+def added(rows: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    total: dict[int, int] = {}
+    for row in rows:
+        for key, count in row.items():
+            total[key] = total.get(key, 0) + count
+    return total
 
 
-@settings(max_examples=60, deadline=None)
+def evidence(cells: dict[int, int]) -> tuple[list[int], dict[str, float]]:
+    vector = vector_of(PLAN, cells)
+    return vector.tolist(), rollback_log_e(PLAN, [counted(vector)])
+
+
+@settings(max_examples=40, deadline=None)
 @given(requests=REQUESTS, journals=st.integers(1, 64), chance=st.randoms(use_true_random=False))
 def test_any_split_over_journals_in_any_order_with_duplicates_is_the_whole(
     requests: list[Request], journals: int, chance: random.Random
@@ -58,29 +88,61 @@ def test_any_split_over_journals_in_any_order_with_duplicates_is_the_whole(
     assert evidence(added(from_bytes(row) for _, row in newest.values())) == evidence(whole)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(requests=REQUESTS)
-def test_every_start_has_exactly_one_bin(requests: list[Request]) -> None:
-    cells = added([{key: 1} for index, request in enumerate(requests) for key in cells_of(index, request)])
-    counts = canary_counts(cells, 0, METRIC.grid, strata=2)
-    width = METRIC.grid.width
-    for stratum in range(2):
-        for half, candidate in ((0, True), (width, False)):
-            here = [request for request in requests if request[:2] == (candidate, stratum)]
-            assert counts[stratum, half : half + width].sum() == len(here)
-            never = sum(not came or isinstance(reading, Unknown) for _, _, reading, _, came in here)
-            assert counts[stratum, half + METRIC.grid.unknown] == never
+def test_every_start_has_exactly_one_bin_of_every_metric_whatever_was_read(requests: list[Request]) -> None:
+    vector = vector_of(PLAN, added([{key: 1} for index, request in enumerate(requests) for key in cells_of(index, request)]))
+    assert vector.min() >= 0
+    for block in columns_of_plan(PLAN).blocks:
+        found = block.of(vector).reshape(block.strata, block.arms, block.width)
+        if block.arms == 1:
+            assert not found.any()
+            continue
+        for place, arm in enumerate((Arm.CANDIDATE, Arm.STABLE)):
+            assert found[:, place].sum() == sum(request[0] is arm for request in requests)
 
 
-def test_values_of_one_number_are_not_anothers() -> None:
-    cells = {value_cell(1, 2, candidate=True): 5, pack(metric=START, stratum=0, arm=1, second=9, bin_index=0): 7}
-    assert canary_counts(cells, 0, METRIC.grid, strata=1)[0].nonzero()[0].tolist() == [METRIC.grid.unknown]
-    assert canary_counts(cells, 1, METRIC.grid, strata=1)[0, [2, METRIC.grid.unknown]].tolist() == [5, 2]
+@settings(max_examples=40, deadline=None)
+@given(facts=st.lists(st.tuples(FACTS, FACTS, st.booleans(), st.booleans()), max_size=20))
+def test_every_copy_that_was_sent_has_exactly_one_bin_of_every_margin(facts: list[tuple[Fact, Fact, bool, bool]]) -> None:
+    tally = Tally(PLAN)
+    for live, shadow, came, dropped in facts:
+        tally.pair(live, shadow if came else None, dropped=dropped)
+    vector = tally.vector()
+    assert vector.min() >= 0
+    sent = sum(not dropped for _, _, _, dropped in facts)
+    blocks = [block for block in columns_of_plan(PLAN).blocks if block.arms == 1]
+    assert blocks
+    assert all(block.of(vector).sum() == sent for block in blocks)
 
 
-def test_copies_without_a_pair_are_unknown_and_dropped_ones_are_none() -> None:
-    grid = pair_grid(METRIC, PAIRS)
-    place = pair_bin(METRIC, PAIRS, Known(value=4.0), Known(value=0.0), exchange_id=b"x")
-    cells = {3 << 32 | 7 << SECOND_SHIFT: 10, 4 << 32 | 8 << SECOND_SHIFT: 2, value_cell(3, place): 5}
-    counts = pair_counts(cells, 3, grid, strata=1)[0]
-    assert (counts[place], counts[grid.unknown], counts.sum()) == (5, 3, 8)
+@settings(max_examples=200, deadline=None)
+@given(value=st.floats(0, 6), number=st.integers(0, 2**64 - 1))
+def test_a_value_is_rounded_to_a_point_beside_it_and_its_mean_over_all_numbers_is_the_value(value: float, number: int) -> None:
+    grid = small_metric().grid
+    place = bin_of(grid, Known(value=value), number)
+    if value > grid.cap:
+        assert place == grid.over
+        return
+    lower, upper = bin_of(grid, Known(value=value), 2**64 - 1), bin_of(grid, Known(value=value), 0)
+    assert place in {lower, upper}
+    assert grid.points[lower] <= value <= grid.points[upper]
+    assert upper - lower <= 1
+    share = (value - grid.points[lower]) / (grid.points[upper] - grid.points[lower]) if upper > lower else 0.0
+    at = min(int(share * 2**64), 2**64 - 1)
+    if 2**12 < at < 2**64 - 2**12:  # the chance of going up is that share: numbers below it, and none above
+        assert bin_of(grid, Known(value=value), at - 2**12) == upper
+        assert bin_of(grid, Known(value=value), at + 2**12) == lower
+
+
+READINGS: st.SearchStrategy[Reading] = st.one_of(
+    st.floats(0, 6).map(lambda value: Known(value=value)), st.just(Unknown()), st.just(Refused(reason="no price is known"))
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(mine=READINGS, theirs=READINGS, exchange_id=st.binary(min_size=16, max_size=16))
+def test_a_pair_of_a_replay_falls_where_it_fell(mine: Reading, theirs: Reading, exchange_id: bytes) -> None:
+    metric, margin = small_metric(), Margin(name="small.rollback.pairs", rho=1.1, pairs=True)
+    first = pair_bin(metric, margin, mine, theirs, exchange_id=exchange_id)
+    assert first == pair_bin(metric, margin, mine, theirs, exchange_id=exchange_id)
