@@ -111,6 +111,10 @@ class RolloutBook(Protocol):
         """Newest first."""
         ...
 
+    async def decision(self, decision: str) -> DecisionRow:
+        """One decision by id; raises NotFound."""
+        ...
+
 
 class LeaseBook(Protocol):
     """Who leads. Time is the database's."""

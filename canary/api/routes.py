@@ -1,5 +1,6 @@
 """The paths of the admin port and what each does."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -9,6 +10,9 @@ from canary.api import asked, views
 from canary.api.problems import Mistakes
 from canary.api.services import Services
 from canary.control.enact import create_rollout, order, promote_to_full
+from canary.rollout.estimates import estimates
+from canary.rollout.families import fleet_summary
+from canary.rollout.replay import replay
 from canary.telemetry.guard import guarded
 from canary.telemetry.metrics import CONTENT_TYPE, E_VALUE, ROLLOUT, WEIGHT, exposition
 from canary.terms import Action
@@ -21,6 +25,9 @@ ORDERS: Final = {
     "rollback": Action.ROLL_BACK,
     "cancel": Action.CANCEL,
 }
+_FLEET: Final = 200
+"""Rollouts that are weighed together at most: each takes a look."""
+
 _Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
 
@@ -35,6 +42,9 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/api/v1/rollouts", _create)
     app.router.add_get("/api/v1/rollouts/{id}", _rollout)
     app.router.add_get("/api/v1/rollouts/{id}/decisions", _decisions)
+    app.router.add_get("/api/v1/rollouts/{id}/evidence", _evidence)
+    app.router.add_get("/api/v1/decisions/{id}", _decision)
+    app.router.add_get("/api/v1/decisions/{id}/replay", _replay)
     for word, action in ORDERS.items():
         app.router.add_post(f"/api/v1/rollouts/{{id}}/{word}", _order(action))
     app.router.add_get("/api/v1/pairs", _pairs)
@@ -95,7 +105,10 @@ async def _rollouts(request: web.Request) -> web.Response:
     found = await books.rollouts.find(route=request.query.get("route") or None, limit=asked.limit_of(request, 100))
     if asked.is_on(request, "active"):
         found = [state for state in found if not state.phase.is_final]
-    return web.json_response(views.rollouts(found))
+    fleet = None
+    if asked.is_on(request, "fleet"):
+        fleet = fleet_summary([(state, (await books.see(state)).evidence) for state in found[:_FLEET]])
+    return web.json_response(views.rollouts(found, fleet))
 
 
 async def _create(request: web.Request) -> web.Response:
@@ -115,6 +128,28 @@ async def _decisions(request: web.Request) -> web.Response:
     state = await books.rollouts.get(request.match_info["id"])
     rows = await books.rollouts.decisions(state.id, limit=asked.limit_of(request, 200))
     return web.json_response(views.decisions(rows, totals=asked.is_on(request, "totals")))
+
+
+async def _evidence(request: web.Request) -> web.Response:
+    """A look with its intervals, which are worked out only here: each is some hundred e-values."""
+    books = request.app[SERVICES].use()
+    state = await books.rollouts.get(request.match_info["id"])
+    seen = await books.see(state)
+    found = await asyncio.to_thread(estimates, state, seen.totals, seen.evidence, past=seen.past)
+    return web.json_response(views.evidence(state, seen, found))
+
+
+async def _decision(request: web.Request) -> web.Response:
+    row = await request.app[SERVICES].use().rollouts.decision(request.match_info["id"])
+    return web.json_response(views.decision(row, totals=asked.is_on(request, "totals")))
+
+
+async def _replay(request: web.Request) -> web.Response:
+    """A decision made again from what its row stored."""
+    books = request.app[SERVICES].use()
+    row = await books.rollouts.decision(request.match_info["id"])
+    state = await books.rollouts.get(row.rollout)
+    return web.json_response(views.replayed(row, await asyncio.to_thread(replay, row, state)))
 
 
 def _order(action: Action) -> _Handler:

@@ -10,8 +10,13 @@ import msgspec
 from canary.api.services import Reloaded
 from canary.control.sight import NOTHING_SEEN, Sighted
 from canary.ports import PlanInForce
+from canary.rollout.estimates import ALPHA, Estimate
+from canary.rollout.families import FleetSummary
 from canary.rollout.harm import told
+from canary.rollout.replay import Replay
 from canary.rollout.state import DecisionRow, RolloutState
+from canary.rollout.trend import gates_eta_s
+from canary.rollout.verdicts import gates_of, verdicts_of
 from canary.split.spec import RouteSpec
 from canary.store.pairs import PairDetail, PairSummary
 
@@ -41,9 +46,43 @@ def rollout(state: RolloutState, seen: Sighted = NOTHING_SEEN) -> dict[str, Any]
     return plain
 
 
-def rollouts(states: Sequence[RolloutState]) -> dict[str, Any]:
-    """A list of rollouts, newest first."""
-    return {"rollouts": [rollout(state) for state in states]}
+def rollouts(states: Sequence[RolloutState], fleet: FleetSummary | None = None) -> dict[str, Any]:
+    """A list of rollouts, newest first, and the word on all of them together where it was asked for."""
+    shown: dict[str, Any] = {"rollouts": [rollout(state) for state in states]}
+    if fleet is not None:
+        shown["fleet"] = _plain(fleet) | {"worse": fleet.worse}
+    return shown
+
+
+def evidence(state: RolloutState, seen: Sighted, found: Sequence[Estimate]) -> dict[str, Any]:
+    """One look in full: every metric with its interval, what is needed of it and how long that takes; harm and alerts."""
+    said = {estimate.metric: estimate for estimate in found}
+    rows = seen.evidence.metrics if seen.evidence is not None else ()
+    gates = gates_of(state.phase, seen.evidence) if seen.evidence is not None else ()
+    words = {verdict.metric: verdict for verdict in verdicts_of(seen.evidence, q=state.plan.alpha_rollback)}
+    return {
+        "rollout": rollout(state, seen),
+        "confidence": 1 - ALPHA,
+        "forecast_from_s": seen.past.age_s if seen.past is not None else None,
+        "gates_eta_s": gates_eta_s(gates, seen.past) if gates else None,
+        "metrics": [
+            _plain(row) | {"estimate": _plain(said.get(row.metric)), "verdict": _plain(words[row.metric]), "gate": row in gates}
+            for row in rows
+        ],
+    }
+
+
+def replayed(row: DecisionRow, found: Replay) -> dict[str, Any]:
+    """What came of making a decision again, beside what was stored."""
+    shown: dict[str, Any] = _plain(found)
+    stored = {"action": row.decision.action.value, "because": row.decision.because, "at": row.at.isoformat()}
+    return shown | {"same": found.same, "rollout": row.rollout, "stored": stored}
+
+
+def decision(row: DecisionRow, *, totals: bool) -> dict[str, Any]:
+    """One decision row."""
+    found: dict[str, Any] = decisions([row], totals=totals)["decisions"][0]
+    return found
 
 
 def decisions(rows: Sequence[DecisionRow], *, totals: bool) -> dict[str, Any]:

@@ -137,6 +137,13 @@ class PostgresRollouts:
         )
         return [_decision_of(row[0]) for row in rows]
 
+    async def decision(self, decision: str) -> DecisionRow:
+        """One decision by id; raises NotFound."""
+        rows = await self._database.rows("SELECT body::text FROM decisions WHERE id = %(id)s", {"id": decision})
+        if not rows:
+            raise NotFound(f"no decision {decision}")
+        return _decision_of(rows[0][0])
+
 
 class PostgresLeases:
     """The LeaseBook in Postgres; time is the database's."""

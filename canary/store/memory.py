@@ -138,6 +138,13 @@ class MemoryRollouts:
         """Newest first."""
         return self._store.decisions.get(rollout, [])[::-1][:limit]
 
+    async def decision(self, decision: str) -> DecisionRow:
+        """One decision by id; raises NotFound."""
+        for row in (row for story in self._store.decisions.values() for row in story):
+            if row.id == decision:
+                return row
+        raise NotFound(f"no decision {decision}")
+
     def _leads(self, fence: Fence) -> bool:
         lease = self._store.leases.get(fence.name)
         return lease is not None and lease.epoch == fence.epoch and lease.expires_at > self._store.clock.now()

@@ -7,7 +7,7 @@ import pytest
 
 from canary.errors import Conflict, Deposed, NotFound, StaleRevision
 from canary.ports import Fence
-from canary.rollout.state import RolloutState
+from canary.rollout.state import Before, RolloutState
 from canary.stats.evidence import Evidence
 from canary.terms import Action, Phase
 from tests.support.books import Books
@@ -67,7 +67,7 @@ async def test_active_is_oldest_first_and_find_newest_first(books: Books) -> Non
 
 async def test_a_save_moves_state_revision_and_story_together(books: Books) -> None:
     before = await created(books)
-    row = a_decision("d1", evidence=an_evidence(), totals={"7/3": 12})
+    row = a_decision("d1", evidence=an_evidence(), read=b"\x00\xff", before=Before.of(before, at(9)))
     after = await books.rollouts.save(before, a_state(Phase.CANARYING, because="all gates pass"), row)
     assert (after.revision, after.phase) == (2, Phase.CANARYING)
     assert await books.rollouts.get("r1") == after
@@ -75,6 +75,9 @@ async def test_a_save_moves_state_revision_and_story_together(books: Books) -> N
     assert newest == replace(row, revision=2)
     assert (first.id, first.revision) == ("r1-d0", 1)
     assert [one.id for one in await books.rollouts.decisions("r1", limit=1)] == ["d1"]
+    assert await books.rollouts.decision("d1") == newest
+    with pytest.raises(NotFound):
+        await books.rollouts.decision("d2")
 
 
 async def test_a_save_without_a_decision_writes_no_story(books: Books) -> None:
