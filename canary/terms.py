@@ -186,3 +186,8 @@ class Measures(Frozen, frozen=True, kw_only=True):
     classes: tuple[str, ...] = ()  # names of strata 1, 2, ...; stratum 0 is every other request
     diversity: str = ""  # source of the answer's text whose variety is guarded; empty: not guarded
     first_byte: bool = False  # whether the time to the first byte is guarded
+
+    @property
+    def read_bodies(self) -> bool:
+        """Whether anything of it stands in the answers' bodies."""
+        return bool(self.diversity) or any(metric.source.startswith("json:") for metric in self.metrics)

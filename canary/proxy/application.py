@@ -5,7 +5,7 @@ import time
 from binascii import hexlify
 from typing import Final
 
-from canary.proxy.assign import assign
+from canary.proxy.assign import assign, classed
 from canary.proxy.exchange import Exchange
 from canary.proxy.ids import ExchangeIds
 from canary.proxy.record import Request, side_of
@@ -67,6 +67,8 @@ class DataPlane:
             return
         eligible = not head.upgrade and (whole or not route.rewrites_body)
         assignment = assign(route, head, exchange_id, start_at_us=start_at_us, eligible=eligible, keys=plan.keys)
+        if route.strata:
+            assignment = classed(assignment, route, head)
         target = route.stable if assignment.arm is _STABLE or route.candidate is None else route.candidate
         if not whole and target.rewrites_body:
             client.refuse(413, "the request's body is too large for this version to rewrite", exchange_id)
@@ -81,7 +83,8 @@ class DataPlane:
             drop = self._not_copied(route, head, len(body), whole=whole)
         if assignment.segment:
             mirrored = assignment.in_share and drop is _NO_DROP
-            opened = (exchange_id, assignment.segment, 0, assignment.arm, start_at_us, mirrored, False, assignment.unit_hash)
+            stratum, arm = assignment.stratum, assignment.arm
+            opened = (exchange_id, assignment.segment, stratum, arm, start_at_us, mirrored, False, assignment.unit_hash)
             self._journal.open(Open(*opened))
             if not self._flush_due:
                 self._flush_soon()

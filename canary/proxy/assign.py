@@ -21,6 +21,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
     weight_bp: int = 0
     unit_hash: bytes = b""
     in_share: bool = False  # of the shadow
+    stratum: int = 0  # the request's task class; 0: of none that is named
 
 
 DEFAULT: Final = Assignment()
@@ -55,6 +56,13 @@ def _forced(route: Route, head: RequestHead, force_key: bytes, now_us: int) -> A
         return None
     arm = force.verify(word, route.name, key=force_key, now=now_us / 1e6)
     return Assignment(arm=arm, assigned_by=AssignedBy.FORCED) if arm is not None else None
+
+
+def classed(assignment: Assignment, route: Route, head: RequestHead) -> Assignment:
+    """With the task class that the request names for itself, whatever the arm; on routes that tell classes apart."""
+    named = head.find(route.class_header)
+    stratum = route.strata.get(named, 0) if named is not None else 0
+    return msgspec.structs.replace(assignment, stratum=stratum) if stratum else assignment
 
 
 def assign(

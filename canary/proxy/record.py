@@ -67,7 +67,7 @@ class Request(msgspec.Struct, gc=False, eq=False):
             exchange_id,
             route.name,
             assignment.segment,
-            0,
+            assignment.stratum,
             assignment.arm,
             assignment.assigned_by,
             self.start_at_us,

@@ -10,7 +10,7 @@ from canary.split.assign import Coin
 from canary.split.spec import Answering, RouteSpec, VersionSpec
 from canary.store.overlay import OverlayOrder
 from canary.telemetry.page import RouteCells
-from canary.terms import RouteKind, UnitSource
+from canary.terms import UnitSource
 from canary.wire.answer import fields_pattern
 from canary.wire.upstream import Origin, Upstream
 
@@ -28,6 +28,7 @@ class Route:
         "body_cap",
         "candidate",
         "cells",
+        "class_header",
         "coin",
         "connect_s",
         "extra",
@@ -43,6 +44,7 @@ class Route:
         "sink",
         "split",
         "stable",
+        "strata",
         "unit",
         "unit_name",
     )
@@ -79,7 +81,11 @@ class Route:
         self.connect_s = spec.deadlines.connect_s
         record = spec.record
         self.body_cap = record.body_cap_bytes
-        self.keeps_bodies = record.bodies != "off" or spec.kind is RouteKind.LLM
+        self.keeps_bodies = spec.captures_answers
+        self.class_header = spec.class_header.encode("latin-1")
+        self.strata = (
+            {name.encode(): number for number, name in enumerate(spec.measures.classes, 1)} if spec.class_header else {}
+        )
         self.request_names = _allowed((*record.request_headers, *ALWAYS_RECORDED))
         answer_names = _allowed((*record.response_headers, *ALWAYS_RECORDED))
         self.pattern = fields_pattern(tuple(answer_names.values()))

@@ -103,6 +103,11 @@ class RouteSpec(Frozen, frozen=True, kw_only=True):
     class_header: str = ""  # request header (lower case) that names the task class: one of `measures.classes`
     split: Split | None = None
 
+    @property
+    def captures_answers(self) -> bool:
+        """Whether answers' bodies are captured: to be kept, or only to be read."""
+        return self.record.bodies != "off" or self.kind is RouteKind.LLM or self.measures.read_bodies
+
     def version(self, name: str) -> VersionSpec:
         """The version of that name; KeyError if the route has none."""
         for version in self.versions:
