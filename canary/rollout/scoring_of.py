@@ -2,6 +2,7 @@
 
 from canary.rollout.plan import MarginSpec, Plan
 from canary.rollout.state import RolloutState
+from canary.stats.diversity import answer_key
 from canary.stats.spec import ErrorMargin, LatencyMargin, ScoringSpec, stage_factors
 
 
@@ -20,6 +21,7 @@ def scoring_spec(state: RolloutState) -> ScoringSpec:
         min_candidate_events=plan.min_candidate_events,
         first_byte=_first_byte(plan) if state.measures.first_byte else (),
         measures=state.measures,
+        answer_key=answer_key(state.salt),
         sticky=state.sticky,
     )
 
