@@ -42,7 +42,7 @@ def create(route: str, *, admin: str | None, as_json: bool, **fields: str | bool
 @json_option
 def list_(route: str, *, active: bool, admin: str | None, as_json: bool) -> None:
     """List rollouts, newest first."""
-    found = Admin(admin).get("/api/v1/rollouts", route=route, active="1" if active else "")
+    found = Admin(admin).get("/api/v1/rollouts", route=route, active="1" if active else "", fleet="1")
     if as_json:
         shown.print_json(found)
         return
@@ -55,20 +55,28 @@ def list_(route: str, *, active: bool, admin: str | None, as_json: bool) -> None
         rows,
         empty="no rollouts yet: begin one with `canary rollout create ROUTE --candidate VERSION`",
     )
+    if len(found["fleet"]["rollouts"]) > 1:
+        click.echo(_together(found["fleet"]))
 
 
 @rollout.command()
 @click.argument("name")
+@click.option("--evidence", "in_full", is_flag=True, help="With intervals, classes and forecasts.")
 @admin_option
 @json_option
-def status(name: str, *, admin: str | None, as_json: bool) -> int:
+def status(name: str, *, in_full: bool, admin: str | None, as_json: bool) -> int:
     """Show where a rollout stands; exit code 0 promoted, 3 rolled back, 4 undecided."""
     api = Admin(admin)
-    found = api.get(path_of(rollout_id(api, name)))
+    answer = api.get(path_of(rollout_id(api, name), "evidence" if in_full else ""))
+    found = answer["rollout"] if in_full else answer
     if as_json:
-        shown.print_json(found)
-    else:
-        print_status(found)
+        shown.print_json(answer)
+        return shown.exit_code(found)
+    print_status(found, metrics=not in_full)
+    if in_full:
+        from canary.cli.evidence import print_evidence
+
+        print_evidence(answer)
     return shown.exit_code(found)
 
 
@@ -108,7 +116,7 @@ def explain(name: str, *, limit: int, admin: str | None, as_json: bool) -> None:
     for row in rows:
         decision = row["decision"]
         said = shown.printable(f"by {row['actor']}: {decision['because']}")
-        click.echo(f"  {row['at'][:19]}  {decision['action']:<10} {said}")
+        click.echo(f"  {row['at'][:19]}  {decision['action']:<10} {said}  [{row['id']}]")
         for verdict in decision.get("verdicts", ()):
             words = f"rollback {verdict['rollback']}, promote {verdict['promote']}: {verdict['because']}"
             click.echo(f"      {verdict['metric']:<14} {words}")
@@ -146,22 +154,35 @@ _add_order("rollback", "Give all traffic back to the stable version now.")
 _add_order("cancel", "End a rollout without a verdict; all traffic is the stable version's.")
 
 
-def print_status(found: dict[str, Any]) -> None:
-    """A rollout for people."""
+def print_status(found: dict[str, Any], *, metrics: bool = True) -> None:
+    """A rollout for people; its metrics in one line each where these are not shown in full."""
     click.echo(f"{found['id']}  {found['route']}: {found['stable']} -> {found['candidate']}  plan {found['plan']}")
     click.echo(f"stands:   {shown.stands(found)}  (revision {found['revision']})")
     if found.get("because"):
         click.echo(f"because:  {shown.printable(found['because'])}")
     if found.get("waiting"):
         click.echo(f"waiting:  {shown.printable(found['waiting'])}")
+    if found.get("harm"):
+        click.echo(f"harm:     {found['harm']['text']}")
     evidence = found.get("evidence")
+    for alert in (evidence or {}).get("alerts", ()):
+        click.echo(f"alert:    {shown.printable(alert['because'])}")
     if evidence:
         click.echo(
             f"evidence: {evidence['assigned_candidate']} candidate and {evidence['assigned_stable']} stable starts, "
             f"{evidence['pairs']} pairs"
         )
-        for metric in evidence["metrics"]:
+        for metric in evidence["metrics"] if metrics else ():
             click.echo(f"  {shown.metric_line(metric)}")
+
+
+def _together(fleet: dict[str, Any]) -> str:
+    worse = [row for row in fleet["rollouts"] if row["worse"]]
+    names = ", ".join(f"{row['route']} ({row['rollout'][:13]})" for row in worse) or "none"
+    return (
+        f"together, of {len(fleet['rollouts'])} with evidence worse than tolerated: {names}"
+        f" (at most {fleet['q']:.0%} of these words wrong, by e-BH)"
+    )
 
 
 def _why(found: dict[str, Any]) -> str:

@@ -68,6 +68,14 @@ def ago(text: str) -> str:
     return f"{max(seconds, 0):.0f} s ago"
 
 
+def span(seconds: float) -> str:
+    """A duration: `42 s`, `3.5 min`, `2 h`."""
+    for size, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
 def metric_line(metric: dict[str, Any]) -> str:
     """One metric's evidence in one line: rates per arm, pairs, evidence against what is needed."""
     words = [f"{metric['metric']:<14}"]
