@@ -113,10 +113,10 @@ class Progress:
             )
 
 
-def changed(change: Change, schedule: Schedule, runs: int, *, first_seed: int = 0) -> Table:
+def changed(change: Change, schedule: Schedule, runs: int, *, first_seed: int = 0, tell: bool = True) -> Table:
     """A candidate that differs in one metric, judged by that metric alone."""
     table = Table(world=change.name, schedule=schedule.name, metric=change.metric)
-    progress = Progress(f"{change.name}, {schedule.name}", runs)
+    progress = Progress(f"{change.name}, {schedule.name}", runs, tell=tell)
     for seed in range(first_seed, first_seed + runs):
         case = Case(run=draw(seed, schedule, change, metrics=(change.metric,)), seed=seed)
         table.add(case, rollbacks(case, change.metric, curve=True), case.promoted(gates_of(change.metric)))
@@ -124,11 +124,11 @@ def changed(change: Change, schedule: Schedule, runs: int, *, first_seed: int = 
     return table
 
 
-def equal(schedule: Schedule, runs: int, *, drift: bool = False, first_seed: int = 0) -> list[Table]:
+def equal(schedule: Schedule, runs: int, *, drift: bool = False, first_seed: int = 0, tell: bool = True) -> list[Table]:
     """An equal candidate: a table for each metric, and one for the family, in which any metric rolls back."""
     name = "equal, drifting" if drift else "equal"
     tables = {metric: Table(world=name, schedule=schedule.name, metric=metric) for metric in (*METRICS, "family")}
-    progress = Progress(f"{name}, {schedule.name}", runs)
+    progress = Progress(f"{name}, {schedule.name}", runs, tell=tell)
     for seed in range(first_seed, first_seed + runs):
         case = Case(run=draw(seed, schedule, EQUAL, drift=drift), seed=seed)
         found = {metric: rollbacks(case, metric, curve=True) for metric in METRICS}

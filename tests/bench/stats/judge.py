@@ -21,7 +21,7 @@ from tests.bench.stats.draws import Bools, Floats
 LEVEL: Final = 0.98
 TOLERANCE: Final = 0.25
 JUDGE_EVERY_S: Final = 60
-MOST_POINTS: Final = 240
+MOST_POINTS: Final = 120
 """Of one arm; longer histories are judged on the last ones, as a judgement of ever more pairs costs their square."""
 
 

@@ -6,7 +6,7 @@ count is worth is asked of `bets.factors_of` and `means.log_factors`. Nothing of
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -22,6 +22,7 @@ from canary.stats.frozen import Scoring
 from canary.stats.grid import QUALITY_GRID, cost_grid, spread
 from canary.stats.means import Margin, MeanMetric, combined
 from canary.stats.means import log_factors as mean_factors
+from canary.stats.profile import Profile
 from canary.stats.spec import ErrorMargin, LatencyMargin, ScoringSpec, Shares
 from canary.terms import Arm
 from tests.bench.stats.draws import CONNECT_US, ERRORS, TIMEOUT_S, Bools, Floats, Ints, Run, costs, latencies, losses
@@ -61,10 +62,10 @@ NEED_PROMOTE: Final = -math.log(ALPHA)
 
 
 def looks_of(n: int) -> Ints:
-    """After how many requests one looks: after each of the first 100, then by fives, fifties and hundreds."""
+    """After how many requests one looks: after each of the first 100, then by fives, fifties and hundreds, and at the end."""
     steps = [np.arange(1, 101), np.arange(105, 1_001, 5), np.arange(1_050, 20_001, 50), np.arange(20_100, n + 1, 100)]
     looks = np.concatenate(steps)
-    return looks[looks <= n]
+    return np.unique(np.append(looks[looks < n], n))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +81,9 @@ class Looks:
 
 
 @lru_cache(maxsize=16)
-def looks(n: int) -> Looks:
-    """The usual looks of n requests."""
-    return Looks.at(looks_of(n))
+def looks(n: int, each: int = 0) -> Looks:
+    """The usual looks of n requests, or one after every `each`."""
+    return Looks.at(np.arange(each, n + 1, each) if each else looks_of(n))
 
 
 def _counts(place: Ints, bins: Ints, width: int, size: int) -> Floats:
@@ -120,22 +121,33 @@ class Rates:
         return np.asarray((~candidate * 2 + failed) * (len(self.edges) + 1) + level)
 
     def paths(self, run: Run, at: Looks) -> tuple[Floats, Floats]:
-        """Log e of every contrast and its candidate events, each [looks, contrasts]."""
+        """Log e of every contrast's bets, [looks, contrasts, bets], and its candidate events, [looks, contrasts]."""
         latency = run.latency_us if len(run.latency_us) else np.zeros(run.n, dtype=np.int64)
         kinds = self.kinds_of(run.candidate, run.failed, latency)
         size, shape = len(at.after), (len(at.after), *family_of(self.scoring).log_prior.shape)
-        log_e, events = np.zeros(shape), np.zeros(shape[:2])
+        parts, events = np.zeros(shape), np.zeros(shape[:2])
         for weight_bp, part in run.schedule.parts():
             counts = _counts(at.place[part], kinds[part], self.kinds, size)
             worth = np.einsum("kcf,cbf->kcb", self.meaning, factors_of(self.scoring, weight_bp))
-            log_e += (counts @ worth.reshape(self.kinds, -1)).reshape(shape)
+            parts += (counts @ worth.reshape(self.kinds, -1)).reshape(shape)
             events += counts @ self.meaning[:, :, 0]
-        return mixed(family_of(self.scoring).log_prior, log_e), events
+        return parts, events
 
-    def average(self, log_e: Floats, names: Iterable[str]) -> Floats:
-        """The rollback side of several thresholds: their mean."""
-        found = log_e[:, [self.index[name] for name in names]]
-        return mixed(np.full(found.shape[1], -math.log(found.shape[1])), found)
+    def one(self, parts: Floats, name: str) -> Floats:
+        """Log e of one contrast at every look."""
+        column = self.index[name]
+        return mixed(family_of(self.scoring).log_prior[column], parts[:, column])
+
+    def side(self, parts: Floats, names: Iterable[str]) -> tuple[Floats, Callable[[Floats], Floats]]:
+        """The components of a rollback side's contrasts, side by side, and what combines them: the mean over thresholds."""
+        columns = [self.index[name] for name in names]
+        prior = family_of(self.scoring).log_prior[columns]
+        share = np.full(len(columns), -math.log(len(columns)))
+
+        def combine(found: Floats) -> Floats:
+            return mixed(share, mixed(prior, found.reshape(*found.shape[:-1], *prior.shape)))
+
+        return parts[:, columns].reshape(len(parts), -1), combine
 
 
 class Means:
@@ -156,7 +168,7 @@ class Means:
         return bins_of(self.metric.grid, values, rng)
 
     def paths(self, run: Run, at: Looks, margins: Iterable[Margin], *, seed: int) -> list[Floats]:
-        """Log e of each margin at every look."""
+        """The components of each margin at every look, [looks, pools * alternatives]; `combine` makes log e of them."""
         bins, size = self.bins(run, np.random.default_rng([seed, 99])), len(at.after)
         margins, totals = list(margins), {}
         for weight_bp, part in run.schedule.parts():
@@ -165,7 +177,11 @@ class Means:
                 factors = mean_factors(self.metric, margin, weight_bp)
                 found = counts @ factors.reshape(-1, factors.shape[2] * factors.shape[3]).T
                 totals[margin] = totals.get(margin, 0.0) + found
-        return [combined(self.metric, margin, totals[margin]) for margin in margins]
+        return [totals[margin] for margin in margins]
+
+    def combine(self, margin: Margin) -> Callable[[Floats], Floats]:
+        """What makes one log e-value of a margin's components."""
+        return lambda parts: combined(self.metric, margin, parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,23 +215,27 @@ STRICT: Final[Mapping[str, object]] = {
 }
 
 
+def profile(seed: int) -> Profile:
+    """Of 5,000 requests of stable."""
+    rng = np.random.default_rng([7, seed])
+    latency = (latencies(rng, PROFILE) * 1e6).astype(np.int64)
+    return profile_of(Answers.of(age_us=latency + CONNECT_US, latency_us=latency, failed=rng.random(PROFILE) < ERRORS))
+
+
 @lru_cache(maxsize=PROFILES)
 def engine(seed: int) -> Engine:
     """Frozen from a profile of its own."""
-    rng = np.random.default_rng([7, seed])
-    latency = (latencies(rng, PROFILE) * 1e6).astype(np.int64)
-    profile = profile_of(Answers.of(age_us=latency + CONNECT_US, latency_us=latency, failed=rng.random(PROFILE) < ERRORS))
+    rng, seen_rates = np.random.default_rng([8, seed]), profile(seed)
     value, stratum = costs(rng, PROFILE)
     seen, grid = losses(rng, PROFILE), cost_grid(counted(value))
     told = tuple(spread(grid, counted(value[stratum == place])) for place in range(3))
+    quality = MeanMetric(name="quality", grid=QUALITY_GRID, profile=(spread(QUALITY_GRID, counted(seen)),), bounded=True)
     return Engine(
-        shipped=Rates(freeze(profile, spec())),
-        strict=Rates(freeze(profile, spec(**STRICT))),
+        shipped=Rates(freeze(seen_rates, spec())),
+        strict=Rates(freeze(seen_rates, spec(**STRICT))),
         cost=Means(MeanMetric(name="cost", grid=grid, profile=told)),
         cost_pooled=Means(MeanMetric(name="cost", grid=grid, profile=(spread(grid, counted(value)),))),
-        quality=Means(
-            MeanMetric(name="quality", grid=QUALITY_GRID, profile=(spread(QUALITY_GRID, counted(seen)),), bounded=True)
-        ),
+        quality=Means(quality),
     )
 
 

@@ -59,7 +59,7 @@ def fixed_level(steps: Steps, metric: str, *, every_s: int, z: float = Z) -> flo
     difference, variance = steps.difference()
     if metric == "errors":
         pooled = steps.total.sum(axis=0) / steps.n.sum(axis=0)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             variance = pooled * (1 - pooled) * (1 / steps.n).sum(axis=0)
     enough = (steps.n >= LEAST).all(axis=0) & (variance > 0)
     with np.errstate(invalid="ignore", divide="ignore"):

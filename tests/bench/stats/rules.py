@@ -1,6 +1,7 @@
 """All rules on one run: after how many requests each of them rolls back, and after how many ours would promote."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -9,6 +10,7 @@ import numpy as np
 
 from tests.bench.stats.draws import PER_S, Bools, Floats, Run, latencies
 from tests.bench.stats.judge import kayenta
+from tests.bench.stats.late import restarted
 from tests.bench.stats.ours import (
     ALPHA,
     LATENCIES,
@@ -16,6 +18,7 @@ from tests.bench.stats.ours import (
     NEED_PROMOTE,
     Engine,
     Looks,
+    Means,
     engine_of,
     looks,
     need,
@@ -55,11 +58,13 @@ class Case:
     run: Run
     seed: int
     per_s: float = PER_S
+    each: int = 0  # requests between two looks; 0: the usual looks
     steps: dict[str, Steps] = field(default_factory=dict)
+    paths: dict[str, Floats] = field(default_factory=dict)
 
     @cached_property
     def looks(self) -> Looks:
-        return looks(self.run.n)
+        return looks(self.run.n, self.each)
 
     @cached_property
     def engine(self) -> Engine:
@@ -90,42 +95,63 @@ class Case:
     def _at(self, reached: Bools) -> float:
         return Crossing(looks=self.looks, reached=reached).first
 
+    def _restarted(self, parts: Floats, combine: Callable[[Floats], Floats]) -> Floats:
+        return restarted(parts, self.looks.after, combine, per_s=self.per_s)
+
+    def shipped_path(self, name: str) -> Floats:
+        """Log e of one metric's rollback side with the product's tolerances, restarts included."""
+        if name in {"cost", "quality"}:
+            means, parts = self._mean(name)
+            return self._restarted(parts[0], means.combine(self.engine.margins(name)[0]))
+        names = [f"{quantile}.rollback" for quantile in LATENCIES] if name == "latency" else [f"{name}.rollback"]
+        return self._restarted(*self.engine.shipped.side(self.shipped[0], names))
+
     def shipped_breach(self, metric: str) -> float:
         """Rollback by this metric with the product's tolerances and its share of the budget."""
-        log_e, events = self.shipped
-        rates = self.engine.shipped
-        if metric == "errors":
-            columns = [rates.index[f"{name}.rollback"] for name in ERROR_METRICS]
-            reached = [
-                (log_e[:, c] >= need(name)) & (events[:, c] >= MIN_EVENTS)
-                for name, c in zip(ERROR_METRICS, columns, strict=True)
-            ]
-            return self._at(np.logical_or.reduce(reached))
-        if metric == "latency":
-            return self._at(rates.average(log_e, [f"{name}.rollback" for name in LATENCIES]) >= need("latency"))
-        return self._at((self.cost if metric == "cost" else self.quality)[0] >= need(metric))
+        if metric != "errors":
+            return self._at(self.shipped_path(metric) >= need(metric))
+        index, events = self.engine.shipped.index, self.shipped[1]
+        enough = {name: events[:, index[f"{name}.rollback"]] >= MIN_EVENTS for name in ERROR_METRICS}
+        return self._at(
+            np.logical_or.reduce([enough[name] & (self.shipped_path(name) >= need(name)) for name in ERROR_METRICS])
+        )
+
+    def _mean(self, name: str) -> tuple[Means, list[Floats]]:
+        return (self.engine.cost, self.cost) if name == "cost" else (self.engine.quality, self.quality)
 
     def alone_path(self, metric: str) -> Floats:
-        """Log e of one metric with nothing tolerated."""
+        """Log e of one metric with nothing tolerated, from the start alone."""
+        if metric not in self.paths:
+            self.paths[metric] = self._alone_path(metric)
+        return self.paths[metric]
+
+    def _alone_path(self, metric: str) -> Floats:
         if metric in {"cost", "quality"}:
-            return (self.cost if metric == "cost" else self.quality)[1]
-        log_e, events = self.strict
+            means, parts = self._mean(metric)
+            return means.combine(self.engine.margins(metric)[1])(parts[1])
+        parts, events = self.strict
         rates = self.engine.strict
         if metric == "latency":
-            return rates.average(log_e, [f"{name}.rollback" for name in LATENCIES])
+            latency, combine = rates.side(parts, [f"{name}.rollback" for name in LATENCIES])
+            return combine(latency)
         column = rates.index["error_timeout.rollback"]
-        return np.where(events[:, column] >= MIN_EVENTS, log_e[:, column], -math.inf)
+        return np.where(events[:, column] >= MIN_EVENTS, rates.one(parts, "error_timeout.rollback"), -math.inf)
 
     def alone(self, metric: str, alpha: float = ALPHA) -> float:
         """Rollback by this metric alone, with the whole budget and nothing tolerated."""
         return self._at(self.alone_path(metric) >= -math.log(alpha))
 
+    def gate_path(self, name: str) -> Floats:
+        """Log e of one guardrail's promote side."""
+        if name in {"cost", "quality"}:
+            means, parts = self._mean(name)
+            return means.combine(self.engine.margins(name)[2])(parts[2])
+        contrast = "error.promote.1" if name == "errors" else f"{name}.promote.1"
+        return self.engine.shipped.one(self.shipped[0], contrast)
+
     def gate(self, name: str) -> Bools:
         """Whether one guardrail's promotion stands open, look by look."""
-        if name in {"cost", "quality"}:
-            return (self.cost if name == "cost" else self.quality)[2] >= NEED_PROMOTE
-        contrast = "error.promote.1" if name == "errors" else f"{name}.promote.1"
-        return self.shipped[0][:, self.engine.shipped.index[contrast]] >= NEED_PROMOTE
+        return self.gate_path(name) >= NEED_PROMOTE
 
     def promoted(self, names: tuple[str, ...]) -> float:
         """When all of these guardrails stand open at one look."""

@@ -1,0 +1,188 @@
+"""The goals of the comparison engine as named simulations, each with its bound."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from tests.bench.stats import few
+from tests.bench.stats.bounds import lower, rate_bound, upper
+from tests.bench.stats.curves import N, finite
+from tests.bench.stats.delays import HORIZON, OUTAGES, error_delays, outage_seconds, regression_seconds
+from tests.bench.stats.draws import ERRORS, fixed, ramp
+from tests.bench.stats.family import false_rollbacks, pooled_false_rollbacks, sticky_false_rollbacks
+from tests.bench.stats.margins import WEIGHTS_BP, equal_promotions, false_promotions, promotion_bound
+from tests.bench.stats.minima import doubled_p99, one_good_class
+from tests.bench.stats.ours import GATES
+from tests.bench.stats.pairs import CHANGES, pair_delay, strata_delays, unpaired_delay
+
+ALPHA: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One promise, what was found of it, and whether it was kept. `met` is None where nothing was promised."""
+
+    goal: str
+    what: str
+    found: str
+    bound: str
+    met: bool | None
+    runs: int
+    value: float | None = None
+
+
+def _share(goal: str, what: str, hits: int, runs: int) -> Line:
+    """A share that must be at most 5 %: its upper 99 % limit is."""
+    limit = upper(hits, runs)
+    found = f"{hits / runs:.4f} (99 %: at most {limit:.4f})"
+    return Line(goal=goal, what=what, found=found, bound="at most .05", met=limit <= ALPHA, runs=runs, value=hits / runs)
+
+
+def _not_refuted(goal: str, what: str, hits: int, runs: int) -> Line:
+    """A share that is 5 % by construction at worst: nothing above .05 and three standard errors."""
+    limit = ALPHA + 3 * (ALPHA * (1 - ALPHA) / runs) ** 0.5
+    bound = f"at most .05 + 3 s.e. = {limit:.3f}"
+    return Line(
+        goal=goal, what=what, found=f"{hits / runs:.4f}", bound=bound, met=hits / runs <= limit, runs=runs, value=hits / runs
+    )
+
+
+def _must_fail(goal: str, what: str, hits: int, runs: int) -> Line:
+    """A tempting simplification that must break the promise, or the simulation could not tell."""
+    found, bound = f"{hits / runs:.3f}", "must be above .05"
+    return Line(goal=goal, what=what, found=found, bound=bound, met=lower(hits, runs) > ALPHA, runs=runs, value=hits / runs)
+
+
+def _most(goal: str, what: str, value: float, bound: float, runs: int, form: str = "{:,.0f}") -> Line:
+    """A figure that must not exceed a bound."""
+    return Line(
+        goal=goal,
+        what=what,
+        found=form.format(value),
+        bound="at most " + form.format(bound),
+        met=value <= bound,
+        runs=runs,
+        value=finite(value),
+    )
+
+
+def false_alarms(runs: int) -> Iterator[Line]:
+    """Goal 1."""
+    goal = "1 false rollbacks"
+    for schedule in (fixed(500, N), fixed(5_000, N), ramp(N)):
+        yield _share(goal, f"family, {schedule.name}", false_rollbacks(schedule, runs, tell=True), runs)
+    hits = false_rollbacks(ramp(N), runs, drift=True, tell=True)
+    yield _share(goal, "family, 1-5-25-50 %, errors .2 -> 1.6 % with a wave in everything", hits, runs)
+    few_runs = max(20, runs // 5)
+    yield _must_fail(goal, "errors alone, counts of that ramp pooled", pooled_false_rollbacks(ramp(N), few_runs), few_runs)
+    for users, weight in ((5_000, 0.05), (5_000, 0.5), (800, 0.5)):
+        hits = sticky_false_rollbacks(few_runs * 2, users=users, weight=weight, n=N // 2, tell=True)
+        yield _share(goal, f"family, {users} users who stay, {weight:.0%}", hits, few_runs * 2)
+
+
+def delays(runs: int) -> Iterator[Line]:
+    """Goal 2."""
+    goal = "2 delays"
+    for weight_bp in WEIGHTS_BP:
+        for rate, times in ((0.01, 1.5), (0.02, 1.5), (0.1, 1.8)):
+            bound = rate_bound(rate, ERRORS, weight_bp / 1e4)
+            for events, said in ((0, "mean / bound"), (3, "mean / bound, three events asked for")):
+                mean = float(np.minimum(error_delays(rate, weight_bp, runs, events=events), HORIZON).mean())
+                what = f"errors .5 -> {rate:.0%}, {weight_bp / 100:g} %: {said}"
+                yield _most(goal, what, mean / bound, times, runs, "{:.2f}")
+    for (weight_bp, per_s), limit in OUTAGES.items():
+        part = max(21, runs // 10)
+        found = float(np.median(outage_seconds(weight_bp, per_s, part, tell=True)))
+        yield _most(goal, f"outage, {weight_bp / 100:g} %, {per_s}/s: median seconds", found, limit, part)
+        slow = float(np.median(outage_seconds(weight_bp, per_s, part, slow=True, tell=True)))
+        what = f"the same where answers take seconds (timeout 60 s), {weight_bp / 100:g} %, {per_s}/s"
+        yield Line(goal=goal, what=what, found=f"{slow:,.0f}", bound="-", met=None, runs=part, value=finite(slow))
+    part = max(21, runs // 20)
+    found = np.median(regression_seconds(part, stable=0.005, candidate=0.1, weight_bp=500, per_s=10, for_s=900))
+    yield _most(goal, "errors .5 -> 10 %, 5 %, 10/s: median seconds", float(found), 120, part)
+    found = np.median(regression_seconds(part, stable=0.02, candidate=0.045, weight_bp=500, per_s=20, for_s=2_400))
+    yield _most(
+        goal,
+        "errors 2 -> 4.5 % within 1 s, 5 %, 60 candidate requests a minute: median minutes",
+        found / 60,
+        12,
+        part,
+        "{:.1f}",
+    )
+
+
+def promotion(runs: int) -> Iterator[Line]:
+    """Goal 5, and the guardrails as minima."""
+    goal = "5 promotion"
+    lengths = {500: 3 * N, 2_500: 3 * N // 2, 5_000: N}
+    part = max(15, runs // 8)
+    for weight_bp in reversed(WEIGHTS_BP):
+        equal = equal_promotions(weight_bp, part, n=lengths[weight_bp], tell=True)
+        weight = f"{weight_bp / 100:g} %"
+        if weight_bp == 5_000:
+            yield _most(goal, "equal candidate, all six guardrails, 50 %: median requests", equal.median("all"), 25_000, part)
+            yield _most(goal, "the same: 90 %", equal.p90("all"), 40_000, part)
+        else:
+            found = f"{equal.median('all'):,.0f}"
+            yield Line(goal=goal, what=f"the same at {weight}: median", found=found, bound="-", met=None, runs=part)
+        for gate in GATES:
+            times = equal.mean(gate) / promotion_bound(gate, weight_bp)
+            yield _most(goal, f"equal candidate, {gate}, {weight}: mean / bound", times, 1.4, part, "{:.2f}")
+    for weight_bp in WEIGHTS_BP:
+        for gate in GATES:
+            hits = false_promotions(gate, weight_bp, runs, n=N // 2, tell=True)
+            yield _not_refuted(goal, f"{gate} exactly on its margin, {weight_bp / 100:g} %: promoted", hits, runs)
+    part = max(20, runs // 4)
+    p99, classes = doubled_p99(part, n=N // 2), one_good_class(part, n=N // 2)
+    yield _share(goal, "equal p50 and p95, doubled p99: promoted by the weakest", p99.weakest, part)
+    yield _must_fail(goal, "the same by the average", p99.averaged, part)
+    yield _share(goal, "one good class, three bad ones: promoted by the weakest", classes.weakest, part)
+    yield _must_fail(goal, "the same by the average", classes.averaged, part)
+
+
+def samples(runs: int) -> Iterator[Line]:
+    """Goals 6 and 7."""
+    part = max(21, runs // 6)
+    for change in CHANGES:
+        paired = float(np.median([pair_delay(seed, change, 40_000) for seed in range(part)]))
+        single = float(np.median([unpaired_delay(seed, change, N) for seed in range(part)]))
+        what = f"{change.name}, correlation .9: pairs {paired:,.0f} against {single:,.0f} requests at 50 %"
+        yield _most("6 pairs", what, paired / single, 1 / 3, part, "{:.2f}")
+    for change in CHANGES[1:3]:
+        for weight_bp in (500, 5_000):
+            told, pooled = np.median([strata_delays(seed, change, weight_bp, 2 * N) for seed in range(part)], axis=0)
+            what = f"{change.name}, {weight_bp / 100:g} %: {told:,.0f} with classes, {pooled:,.0f} without"
+            yield _most("7 classes", what, told / pooled, 0.65, part, "{:.2f}")
+
+
+def little_traffic(runs: int) -> Iterator[Line]:
+    """6, 60 and 600 requests a minute."""
+    part = max(10, runs // 10)
+    for per_minute in few.PER_MINUTE:
+        for change in few.CHANGES:
+            (ours,) = few.outcomes(per_minute, 500, change, part, rivals=False, tell=True)
+            what = f"{per_minute} a minute at 5 %, {change.name}: wrong decisions"
+            after = ours.rolled_back_min or ours.promoted_min
+            ends = f"{ours.rolled_back} rolled back, {ours.promoted} promoted, {ours.undecided} undecided"
+            found = f"{ours.wrong} ({ends}{f'; median {after:,.1f} min' if after else ''})"
+            met = lower(ours.wrong, part) <= ALPHA
+            yield Line(goal="little traffic", what=what, found=found, bound="at most .05", met=met, runs=part)
+
+
+GOALS: Final[dict[str, Callable[[int], Iterator[Line]]]] = {
+    "goal 1": false_alarms,
+    "goal 2": delays,
+    "goal 5": promotion,
+    "goals 6, 7": samples,
+    "little traffic": little_traffic,
+}
+
+
+def run(runs: int, only: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """Every line of the goals whose name holds one of the words."""
+    for name, goal in GOALS.items():
+        if not only or any(word in name for word in only):
+            for line in goal(runs):
+                yield asdict(line)

@@ -1,0 +1,61 @@
+"""Goals 3, 4, 6 and 7, small: against the rules of others on the same streams, pairs against none, classes against none."""
+
+import numpy as np
+import pytest
+
+from tests.bench.stats.curves import Table, changed, equal
+from tests.bench.stats.draws import Change, fixed
+from tests.bench.stats.pairs import CHANGES, medians, pair_delay, strata_delays, unpaired_delay
+from tests.bench.stats.rules import ALONE, OURS
+
+pytestmark = pytest.mark.timeout(300)
+
+KAYENTA = ("Kayenta, 10 s points", "Kayenta, 60 s points")
+
+
+def median(table: Table, *rules: str) -> float:
+    """Of the rule that is soonest."""
+    return min(float(np.median(table.delays[rule])) for rule in rules)
+
+
+@pytest.mark.parametrize(
+    ("change", "weight_bp", "times"),
+    [
+        (Change(name="errors 2 %", metric="errors", errors=0.02), 500, 3.0),
+        (Change(name="errors 10 %", metric="errors", errors=0.1), 500, 5.0),
+        (Change(name="latency x1.25", metric="latency", slower=1.25), 5_000, 8.0),
+        (Change(name="cost x1.20", metric="cost", dearer=1.2), 500, 1.5),
+        (Change(name="quality -3 pt", metric="quality", loss=0.03), 5_000, 1.5),
+    ],
+    ids=lambda value: value.name if isinstance(value, Change) else str(value),
+)
+def test_regressions_need_fewer_requests_than_by_kayentas_judge(change: Change, weight_bp: int, times: float) -> None:
+    table = changed(change, fixed(weight_bp, 60_000), 24, tell=False)
+    assert times * median(table, ALONE) <= median(table, *KAYENTA)
+
+
+def test_an_outage_serves_a_ninetieth_of_the_failed_answers() -> None:
+    """The third failed answer decides, as the product asks for three; after a minute at 5 a second there are 300 of them."""
+    table = changed(Change(name="outage", metric="errors", errors=1.0), fixed(500, 12_000), 24, tell=False)
+    assert 90 * np.median(table.served[OURS]) <= np.median(table.served["Kayenta, 10 s points"])
+    assert 90 * np.median(table.served[OURS]) <= np.median(table.served["Flagger, 1 failed check"])
+
+
+def test_four_times_the_errors_are_seen_as_soon_as_by_flagger_with_a_fifteenth_of_its_false_alarms() -> None:
+    table = changed(Change(name="errors 2 %", metric="errors", errors=0.02), fixed(500, 40_000), 160, tell=False)
+    assert median(table, ALONE) <= 1.25 * median(table, "Flagger, 1 failed check")
+    errors = next(found for found in equal(fixed(500, 100_000), 40, tell=False) if found.metric == "errors")
+    false = {rule: float(np.isfinite(errors.delays[rule]).mean()) for rule in (ALONE, OURS, "Flagger, 1 failed check")}
+    assert false["Flagger, 1 failed check"] >= 0.75
+    assert max(false[ALONE], false[OURS]) <= 0.05
+
+
+@pytest.mark.parametrize("change", CHANGES[::2], ids=lambda change: change.name)
+def test_pairs_that_correlate_need_a_third_of_the_sample(change: Change) -> None:
+    paired = medians(lambda seed: pair_delay(seed, change, 12_000), 21)
+    assert paired <= medians(lambda seed: unpaired_delay(seed, change, 60_000), 21) / 3
+
+
+def test_classes_save_a_third_of_the_requests_at_a_small_weight() -> None:
+    found = np.median([strata_delays(seed, CHANGES[2], 500, 60_000) for seed in range(25)], axis=0)
+    assert found[0] <= 0.65 * found[1]
