@@ -45,6 +45,10 @@ class StaleRevision(Conflict):
     """Somebody changed the rollout since it was read."""
 
 
+class CountersMoved(Conflict):
+    """Counters were added up since this reader looked last: it has to read them anew."""
+
+
 class Deposed(Conflict):
     """The lease moved on: this controller leads no longer."""
 

@@ -65,6 +65,22 @@ class Fence(Frozen, frozen=True, kw_only=True):
     epoch: int
 
 
+class Moved(Frozen, frozen=True, kw_only=True):
+    """What a closing did, and what is there now."""
+
+    rows: int  # of journals, moved into the fleet's
+    oldest: int | None = None  # minutes of the fleet's rows
+    newest: int | None = None
+
+
+class Old(Frozen, frozen=True, kw_only=True):
+    """Which of the fleet's rows become totals, and what late onset's bets keep of them."""
+
+    minute: int  # up to here,
+    seen: int  # as far as a reader has them whose `newest` was this:
+    restarts: bytes  # it is that reader's ledger that wrote these down, for all minutes up to `minute`
+
+
 class RolloutBook(Protocol):
     """Rollouts and their decisions: one door to the state, one audit trail."""
 
@@ -129,10 +145,30 @@ class LeaseBook(Protocol):
 
 
 class CounterBook(Protocol):
-    """Cumulative counters of every journal: a G-counter, whatever the order and however often it is read."""
+    """Cumulative counters of every journal: a G-counter, whatever the order and however often it is read.
+
+    Closed minutes move: from the journals' rows into one row of the fleet, and after two hours from there into a total. A count
+    is at each moment in exactly one place, and every row says which rows it stands in place of, see `CounterRow`.
+    """
 
     async def read(self, rollout: str, *, since: int = 0) -> tuple[Sequence[CounterRow], int]:
-        """Rows of the rollout's segments whose revision is > since, and the newest revision."""
+        """Rows of the rollout's segments whose revision is > since, as of one moment, and the newest revision.
+
+        Raises CountersMoved where a reader so far behind cannot know what has moved: it reads anew from 0, which is never much.
+        """
+        ...
+
+    async def close(self, rollout: str, *, fence: Fence, settle_us: int, most: int = 1_000) -> Moved:
+        """Moves journals' rows whose minute is closed into the fleet's: at most so many at once, oldest first.
+
+        A minute is closed once the journal's committed tick has passed its end by `settle_us`, the age after which nothing
+        counts any more, or the journal is dead and recorded to its end. Raises Deposed and moves nothing where the lease is
+        not held. What a courier holds at this moment is left for the next time.
+        """
+        ...
+
+    async def fold(self, rollout: str, *, fence: Fence, old: Old) -> int:
+        """Moves the fleet's old rows into totals and keeps `restarts` with them; returns how many. Raises Deposed."""
         ...
 
     async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:

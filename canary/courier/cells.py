@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from canary.stats.cells import from_bytes, to_bytes
+from canary.stats.cells import WHOLE, from_bytes, part_of, to_bytes
 from canary.stats.profile import profile_cells
 from canary.stats.scoring import Fact
 from canary.store.rows import CounterDelta, JournalState, ProfileDelta
@@ -12,37 +12,50 @@ MINUTE_US: Final = 60_000_000
 HOUR_US: Final = 3_600_000_000
 KEPT_MINUTES: Final = 120  # older ones are not changed any more, and not read again after a restart
 KEPT_HOURS: Final = 2
+RESTING_MINUTES: Final = 3  # older ones change seldom: they are kept as bytes, a thirtieth of the memory
 
 _Counts = dict[int, int]
+_Minute = tuple[str, int, int]
+"""Rollout, segment, minute of start."""
+_Part = tuple[str, int, int, int]
+"""The same, and the part of the minute."""
 
 
 class Cells:
-    """Counts by (rollout, segment, minute of start) and by (route, version hash, hour of start)."""
+    """Counts by (rollout, segment, minute of start), in parts, and by (route, version hash, hour of start)."""
 
     def __init__(self) -> None:
-        self._minutes: dict[tuple[str, int, int], _Counts] = {}
+        self._parts: dict[_Part, _Counts] = {}
+        self._resting: dict[_Part, bytes] = {}
+        self._in_one_piece: set[_Minute] = set()  # written so before minutes had parts: they stay so
         self._hours: dict[tuple[str, str, int], _Counts] = {}
-        self._changed_minutes: set[tuple[str, int, int]] = set()
+        self._changed_parts: set[_Part] = set()
         self._changed_hours: set[tuple[str, str, int]] = set()
+        self._rested_minute = 0
 
     @classmethod
     def of(cls, state: JournalState) -> "Cells":
         """As they were committed; raises ValueError where stored cells are damaged."""
         cells = cls()
         for row in state.counters:
-            cells._minutes[row.rollout, row.segment, row.minute] = from_bytes(row.cells)
+            minute = row.rollout, row.segment, row.minute
+            cells._parts[*minute, row.part] = from_bytes(row.cells)
+            if row.part == WHOLE:
+                cells._in_one_piece.add(minute)
         for hour in state.profiles:
             cells._hours[hour.route, hour.version_hash, hour.hour] = from_bytes(hour.cells)
         return cells
 
-    def count(self, place: tuple[str, int, int], keys: Iterable[int]) -> None:
-        """Adds one to each key in the row of (rollout, segment, minute of start)."""
-        counts = self._minutes.get(place)
-        if counts is None:
-            counts = self._minutes[place] = {}
+    def count(self, place: _Minute, keys: Iterable[int]) -> None:
+        """Adds one to each key in the rows of (rollout, segment, minute of start)."""
+        in_one_piece = place in self._in_one_piece
         for key in keys:
+            part = (*place, WHOLE if in_one_piece else part_of(key))
+            counts = self._parts.get(part)
+            if counts is None:
+                counts = self._parts[part] = self._woken(part)
             counts[key] = counts.get(key, 0) + 1
-        self._changed_minutes.add(place)
+            self._changed_parts.add(part)
 
     def profile(self, place: tuple[str, str, int], fact: Fact) -> None:
         """Adds one outcome of a version as stable to the row of (route, version hash, hour of start)."""
@@ -55,17 +68,29 @@ class Cells:
 
     def take(self, tick_at_us: int) -> tuple[list[CounterDelta], list[ProfileDelta]]:
         """The rows that changed since the last call; forgets what is too old to change."""
-        minutes = [CounterDelta(*place, to_bytes(self._minutes[place])) for place in sorted(self._changed_minutes)]
+        parts = [
+            CounterDelta(rollout, segment, minute, to_bytes(self._parts[rollout, segment, minute, part]), part)
+            for rollout, segment, minute, part in sorted(self._changed_parts)
+        ]
         hours = [ProfileDelta(*place, to_bytes(self._hours[place])) for place in sorted(self._changed_hours)]
-        self._changed_minutes.clear()
+        self._changed_parts.clear()
         self._changed_hours.clear()
         self._forget(tick_at_us)
-        return minutes, hours
+        return parts, hours
+
+    def _woken(self, part: _Part) -> _Counts:
+        resting = self._resting.pop(part, None)
+        return {} if resting is None else from_bytes(resting)
 
     def _forget(self, tick_at_us: int) -> None:
-        first_minute = tick_at_us // MINUTE_US - KEPT_MINUTES
+        now = tick_at_us // MINUTE_US
+        if now > self._rested_minute:
+            self._rested_minute = now
+            for part in [part for part in self._parts if part[2] < now - RESTING_MINUTES]:
+                self._resting[part] = to_bytes(self._parts.pop(part))
+            first = now - KEPT_MINUTES
+            self._resting = {part: cells for part, cells in self._resting.items() if part[2] >= first}
+            self._in_one_piece = {minute for minute in self._in_one_piece if minute[2] >= first}
         first_hour = tick_at_us // HOUR_US - KEPT_HOURS
-        if len(self._minutes) > KEPT_MINUTES:
-            self._minutes = {place: counts for place, counts in self._minutes.items() if place[2] >= first_minute}
         if len(self._hours) > KEPT_HOURS:
             self._hours = {place: counts for place, counts in self._hours.items() if place[2] >= first_hour}

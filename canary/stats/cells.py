@@ -46,9 +46,11 @@ ARM_SHIFT: Final = SECOND_SHIFT + _SECOND_BITS
 STRATUM_SHIFT: Final = ARM_SHIFT + _ARM_BITS
 METRIC_SHIFT: Final = STRATUM_SHIFT + _STRATUM_BITS
 
-_COUNTS: Final = np.dtype("<u4")
-_KEYS: Final = np.dtype("<u8")
-_LARGEST_COUNT: Final = 2**32 - 1
+_WORD: Final = np.dtype("<u8")
+_SHORT: Final = np.dtype("<u4")  # a count in the first format
+_LARGEST_COUNT: Final = 2**53
+"""Larger ones would not be exact where counts are weighed."""
+
 _LENGTH_BYTES: Final = 4
 _LEVEL: Final = 6
 
@@ -80,8 +82,8 @@ def packed(keys: Ints, counts: Ints) -> bytes:
     turned, counts = _summed(_turned(keys), counts)
     if len(counts) and not 0 < counts.min() <= counts.max() <= _LARGEST_COUNT:
         raise ValueError(f"counts must lie in 1..{_LARGEST_COUNT}, found {counts.min()} to {counts.max()}")
-    steps = np.diff(turned, prepend=0).astype(_KEYS)
-    return bytes([FORMAT]) + zlib.compress(_planes(steps) + _planes(counts.astype(_COUNTS)), _LEVEL)
+    steps = np.diff(turned, prepend=0)
+    return bytes([FORMAT]) + zlib.compress(_planes(steps) + _planes(counts), _LEVEL)
 
 
 def joined(rows: Sequence[bytes]) -> bytes:
@@ -100,27 +102,20 @@ def arrays_of(cells: bytes) -> tuple[Ints, Ints]:
         return _summed(np.concatenate([none, *(row[0] for row in found)]), np.concatenate([none, *(row[1] for row in found)]))
     if form not in {FORMAT, _FIRST_FORMAT}:
         raise ValueError(f"cells of format {FORMAT} expected, found {cells[:1]!r}")
-    steps, counts = _unpacked(cells, planes=form == FORMAT)
-    keys = np.cumsum(steps.astype(np.int64))
-    if form == FORMAT:
-        keys = _turned_back(keys)
-        order = np.argsort(keys)
-        keys, counts = keys[order], counts[order]
-    return keys, counts.astype(np.int64)
-
-
-def _unpacked(cells: bytes, *, planes: bool) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
     try:
         raw = zlib.decompress(cells[1:])
     except zlib.error as error:
         raise ValueError(f"cells are damaged: {error}") from error
-    size = len(raw) // (_KEYS.itemsize + _COUNTS.itemsize)
-    if size * (_KEYS.itemsize + _COUNTS.itemsize) != len(raw):
+    width = _WORD.itemsize + (_WORD if form == FORMAT else _SHORT).itemsize
+    size = len(raw) // width
+    if size * width != len(raw):
         raise ValueError(f"cells are damaged: {len(raw)} bytes are no whole number of entries")
-    words, rest = raw[: size * _KEYS.itemsize], raw[size * _KEYS.itemsize :]
-    if planes:
-        words, rest = _whole(words, size), _whole(rest, size)
-    return np.frombuffer(words, dtype=_KEYS), np.frombuffer(rest, dtype=_COUNTS)
+    words, rest = raw[: size * _WORD.itemsize], raw[size * _WORD.itemsize :]
+    if form == _FIRST_FORMAT:
+        return np.cumsum(np.frombuffer(words, dtype=_WORD).astype(np.int64)), np.frombuffer(rest, _SHORT).astype(np.int64)
+    keys, counts = _turned_back(np.cumsum(_words(words, size))), _words(rest, size)
+    order = np.argsort(keys)
+    return keys[order], counts[order]
 
 
 def _rows(cells: bytes) -> Iterator[bytes]:
@@ -150,13 +145,14 @@ def _turned_back(keys: Ints) -> Ints:
     return keys & ~_LOW_MASK | (keys & _SECOND_MASK) << SECOND_SHIFT | keys >> _SECOND_BITS & _BIN_MASK
 
 
-def _planes(words: npt.NDArray[np.uint64] | npt.NDArray[np.uint32]) -> bytes:
-    """First bytes of all words, then second bytes, and so on: most of those are 0 and cost nothing."""
-    return words.view(np.uint8).reshape(len(words), words.itemsize).T.tobytes()
+def _planes(numbers: Ints) -> bytes:
+    """First bytes of all numbers, then second bytes, and so on: most of those are 0 and cost nothing."""
+    return numbers.astype(_WORD).view(np.uint8).reshape(len(numbers), _WORD.itemsize).T.tobytes()
 
 
-def _whole(planes: bytes, size: int) -> bytes:
-    return np.frombuffer(planes, dtype=np.uint8).reshape(-1, size).T.tobytes() if size else b""
+def _words(planes: bytes, size: int) -> Ints:
+    numbers = np.frombuffer(planes, dtype=np.uint8).reshape(_WORD.itemsize, size).T.tobytes()
+    return np.frombuffer(numbers, dtype=_WORD).astype(np.int64)
 
 
 def from_bytes(cells: bytes) -> dict[int, int]:

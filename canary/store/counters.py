@@ -1,31 +1,44 @@
 """Counters, horizons and profiles as controllers read them from Postgres."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
 
+from canary.errors import CountersMoved
+from canary.ports import Fence, Moved, Old
+from canary.stats.cells import joined
 from canary.stats.counts import CounterRow, Horizon, from_bytes
 from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
+from canary.store import closing
 from canary.store.database import Database
 from canary.store.first_events import read_first_events
 
 # Everything below the oldest transaction still running has ended: if it wrote, a later look sees it.
 _ENDED: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1"
+# A minute is read whole where any part of it grew: its parts are one row to everybody else.
 _READ: Final = """
-SELECT rollout, segment, journal, minute, cells, revision
-FROM counters
+SELECT c.journal, c.segment, c.minute, c.cells, c.revision, c.journals
+FROM counters c
+JOIN (SELECT DISTINCT journal, segment, minute FROM counters WHERE rollout = %(rollout)s AND revision > %(since)s) AS grown
+  USING (journal, segment, minute)
+WHERE c.rollout = %(rollout)s
+ORDER BY c.journal, c.segment, c.minute, c.part"""
+_TOTALS: Final = """
+SELECT segment, minute, cells, revision, holds, first_s, last_s, restarts
+FROM totals
 WHERE rollout = %(rollout)s AND revision > %(since)s
-ORDER BY revision, journal, segment, minute"""
-# One probe of the primary key for each journal; as a plain EXISTS it becomes a scan of all that was ever counted.
-_HORIZONS: Final = """
-SELECT j.journal, j.tick_at_us, j.dead
+ORDER BY segment"""
+# One probe of the primary key for each journal whose rows have not moved yet; as a plain EXISTS it becomes a scan of all.
+_COUNTED: Final = """
 FROM journals j
-CROSS JOIN LATERAL (SELECT 1 FROM counters c WHERE c.rollout = %(rollout)s AND c.journal = j.journal LIMIT 1) AS counted
-ORDER BY j.journal"""
-_FRESHNESS: Final = """
-SELECT extract(epoch FROM clock_timestamp() - max(j.ticked_at))::float8
-FROM journals j
-CROSS JOIN LATERAL (SELECT 1 FROM counters c WHERE c.rollout = %(rollout)s AND c.journal = j.journal LIMIT 1) AS counted"""
+LEFT JOIN closings k ON k.rollout = %(rollout)s AND k.journal = j.journal
+LEFT JOIN LATERAL (SELECT true AS there FROM counters c WHERE c.rollout = %(rollout)s AND c.journal = j.journal LIMIT 1) AS c
+  ON k.journal IS NULL
+WHERE k.journal IS NOT NULL OR c.there"""
+_HORIZONS: Final = "SELECT j.journal, j.tick_at_us, j.dead" + _COUNTED + " ORDER BY j.journal"
+_FRESHNESS: Final = "SELECT extract(epoch FROM clock_timestamp() - max(j.ticked_at))::float8" + _COUNTED  # noqa: S608 - ours
 _PROFILE: Final = """
 SELECT cells
 FROM profiles
@@ -46,15 +59,25 @@ class PostgresCounters:
         oldest transaction running, asked before the rows are read. Rows above it come again next time, which is harmless:
         they are cumulative. A long transaction elsewhere only makes more of them come again.
         """
-        async with self._database.transaction() as connection:
+        values = {"rollout": rollout, "since": since}
+        async with self._database.transaction(consistent=True) as connection:
             ended = await (await connection.execute(_ENDED)).fetchone()
             assert ended is not None
-            found = await (await connection.execute(_READ, {"rollout": rollout, "since": since})).fetchall()
-        rows = [
-            CounterRow(rollout=name, segment=segment, journal=journal, minute=minute, cells=cells, revision=revision)
-            for name, segment, journal, minute, cells, revision in found
-        ]
-        return rows, max(since, int(ended[0]))
+            totals = await (await connection.execute(_TOTALS, values)).fetchall()
+            parts = await (await connection.execute(_READ, values)).fetchall()
+        rows = [*(_total_row(rollout, row) for row in totals), *whole_rows(rollout, parts)]
+        check_nothing_missed(rollout, rows, since=since)
+        return sorted(rows, key=lambda row: row.revision), max(since, int(ended[0]))
+
+    async def close(self, rollout: str, *, fence: Fence, settle_us: int, most: int = 1_000) -> Moved:
+        """Moves journals' rows whose minute is closed into the fleet's: see the port."""
+        async with self._database.transaction() as connection:
+            return await closing.close(connection, rollout, fence=fence, settle_us=settle_us, most=most)
+
+    async def fold(self, rollout: str, *, fence: Fence, old: Old) -> int:
+        """Moves the fleet's old rows into totals: see the port."""
+        async with self._database.transaction() as connection:
+            return await closing.fold(connection, rollout, fence=fence, old=old)
 
     async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:
         """First events of sticky units whose revision is > since, and the newest revision; revisions as in `read`."""
@@ -78,6 +101,51 @@ class PostgresCounters:
         """The route's stable outcomes of the last hours, merged; an empty profile where there are none."""
         found = await self._database.rows(_PROFILE, {"route": route, "version_hash": version_hash, "hours": hours})
         return Profile.of(summed(cells for (cells,) in found))
+
+
+def whole_rows(rollout: str, parts: Iterable[tuple[Any, ...]]) -> list[CounterRow]:
+    """Rows of whole minutes out of (journal, segment, minute, cells, revision, journals), the parts of one together."""
+    rows = []
+    for (journal, segment, minute), found in groupby(parts, key=itemgetter(0, 1, 2)):
+        group = list(found)
+        rows.append(
+            CounterRow(
+                rollout=rollout,
+                segment=segment,
+                journal=journal,
+                minute=minute,
+                cells=joined([part[3] for part in group]),
+                revision=max(part[4] for part in group),
+                journals=tuple(group[0][5] or ()),
+            )
+        )
+    return rows
+
+
+def check_nothing_missed(rollout: str, rows: Iterable[CounterRow], *, since: int) -> None:
+    """Raises CountersMoved where a total holds fleet rows that a reader of `since` may never have seen.
+
+    Such a reader may still have the journals' rows that went into them, and nothing would tell it to let go of those.
+    """
+    if since and any(row.total and row.holds > since for row in rows):
+        raise CountersMoved(f"counters of {rollout} moved into totals after revision {since}: read them anew")
+
+
+def _total_row(rollout: str, row: tuple[Any, ...]) -> CounterRow:
+    segment, minute, cells, revision, holds, first_s, last_s, restarts = row
+    return CounterRow(
+        rollout=rollout,
+        segment=segment,
+        journal="",
+        minute=minute,
+        cells=cells,
+        revision=revision,
+        total=True,
+        holds=holds,
+        first_s=first_s,
+        last_s=last_s,
+        restarts=restarts or b"",
+    )
 
 
 def summed(rows: Iterable[bytes]) -> dict[int, int]:

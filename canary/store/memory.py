@@ -8,14 +8,15 @@ import msgspec
 
 from canary.config.document import Config
 from canary.errors import Conflict, Deposed, NotFound, StaleRevision
-from canary.ports import Clock, Fence, Lease, PlanInForce, Published, SidecarAck
+from canary.ports import Clock, Fence, Lease, Moved, Old, PlanInForce, Published, SidecarAck
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
-from canary.store.counters import summed
+from canary.store.counters import check_nothing_missed, summed
+from canary.store.memory_counts import CountTables
 from canary.store.publication import stable_after
-from canary.store.rows import BodyRow, CounterDelta, JournalState, OutcomeRow, PairRow, ProfileDelta, RecordBatch
+from canary.store.rows import BodyRow, JournalState, OutcomeRow, PairRow, ProfileDelta, RecordBatch
 
 _MINUTE_US = 60_000_000
 _HOUR_US = 3_600_000_000
@@ -45,7 +46,7 @@ class MemoryStore:
         self.acks: dict[str, SidecarAck] = {}
         self.segments = 0
         self.journals: dict[str, _Journal] = {}
-        self.counters: dict[tuple[str, str, int, int], CounterRow] = {}
+        self.counts = CountTables()
         self.profiles: dict[tuple[str, str, int, str], bytes] = {}
         self.first_events: dict[tuple[str, str, bytes], FirstEventRow] = {}
         self.outcomes: list[tuple[datetime, OutcomeRow]] = []
@@ -57,6 +58,12 @@ class MemoryStore:
     def active(self) -> list[RolloutState]:
         """Oldest first."""
         return sorted((s for s in self.rollouts.values() if not s.phase.is_final), key=lambda s: (s.created_at, s.id))
+
+    def check_lead(self, fence: Fence) -> None:
+        """Raises Deposed where the lease has another epoch or has expired."""
+        lease = self.leases.get(fence.name)
+        if lease is None or lease.epoch != fence.epoch or lease.expires_at <= self.clock.now():
+            raise Deposed(f"lease {fence.name} is not held under epoch {fence.epoch} any more")
 
     def bump(self) -> int:
         """The plan's next revision."""
@@ -124,8 +131,8 @@ class MemoryRollouts:
             raise StaleRevision(
                 f"rollout {after.id} is at revision {found}, not {before.revision}: somebody changed it meanwhile"
             )
-        if fence is not None and not self._leads(fence):
-            raise Deposed(f"lease {fence.name} is not held under epoch {fence.epoch} any more")
+        if fence is not None:
+            self._store.check_lead(fence)
         plan_revision = self._store.bump() if moves_traffic or stable is not None else after.plan_revision
         saved = msgspec.structs.replace(after, revision=before.revision + 1, plan_revision=plan_revision)
         self._write(saved, row)
@@ -144,10 +151,6 @@ class MemoryRollouts:
             if row.id == decision:
                 return row
         raise NotFound(f"no decision {decision}")
-
-    def _leads(self, fence: Fence) -> bool:
-        lease = self._store.leases.get(fence.name)
-        return lease is not None and lease.epoch == fence.epoch and lease.expires_at > self._store.clock.now()
 
     def _write(self, saved: RolloutState, row: DecisionRow | None) -> None:
         self._store.rollouts[saved.id] = saved
@@ -189,9 +192,21 @@ class MemoryCounters:
 
     async def read(self, rollout: str, *, since: int = 0) -> tuple[Sequence[CounterRow], int]:
         """Rows whose revision is > since, and the newest revision."""
-        rows = [row for row in self._store.counters.values() if row.rollout == rollout and row.revision > since]
-        rows.sort(key=lambda row: (row.revision, row.journal, row.segment, row.minute))
-        return rows, max(since, self._store.commits)
+        rows = self._store.counts.read(rollout, since=since)
+        check_nothing_missed(rollout, rows, since=since)
+        return sorted(rows, key=lambda row: row.revision), max(since, self._store.commits)
+
+    async def close(self, rollout: str, *, fence: Fence, settle_us: int, most: int = 1_000) -> Moved:
+        """Moves journals' rows whose minute is closed into the fleet's: see the port."""
+        self._store.check_lead(fence)
+        horizons, self._store.commits = await self.horizons(rollout), self._store.commits + 1
+        return self._store.counts.close(rollout, horizons, settle_us=settle_us, most=most, revision=self._store.commits)
+
+    async def fold(self, rollout: str, *, fence: Fence, old: Old) -> int:
+        """Moves the fleet's old rows into totals: see the port."""
+        self._store.check_lead(fence)
+        self._store.commits += 1
+        return self._store.counts.fold(rollout, old, revision=self._store.commits)
 
     async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:
         """First events of sticky units whose revision is > since, and the newest revision."""
@@ -218,7 +233,7 @@ class MemoryCounters:
         )
 
     def _journals(self, rollout: str) -> list[str]:
-        return sorted({journal for name, journal, _, _ in self._store.counters if name == rollout})
+        return self._store.counts.journals(rollout)
 
 
 class MemoryPlans:
@@ -300,11 +315,7 @@ class MemoryRecorder:
         if found is None:
             return JournalState()
         minute, hour = found.tick_at_us // _MINUTE_US - _KEPT_MINUTES, found.tick_at_us // _HOUR_US - 1
-        counters = [
-            CounterDelta(rollout, segment, at, row.cells)
-            for (rollout, name, segment, at), row in sorted(self._store.counters.items())
-            if name == journal and at >= minute
-        ]
+        counters = self._store.counts.open_rows(journal, since_minute=minute)
         profiles = [
             ProfileDelta(route, version_hash, at, cells)
             for (route, version_hash, at, name), cells in sorted(self._store.profiles.items())
@@ -320,15 +331,7 @@ class MemoryRecorder:
 
     def _fold(self, batch: RecordBatch) -> None:
         self._store.commits += 1
-        for delta in batch.counters:
-            self._store.counters[delta.rollout, batch.journal, delta.segment, delta.minute] = CounterRow(
-                rollout=delta.rollout,
-                segment=delta.segment,
-                journal=batch.journal,
-                minute=delta.minute,
-                cells=delta.cells,
-                revision=self._store.commits,
-            )
+        self._store.counts.write(batch.journal, batch.counters, revision=self._store.commits)
         for event in batch.first_events:
             kept = self._store.first_events.get((event.rollout, event.metric, event.unit_hash))
             if kept is None or event.start_at_us < kept.start_at_us:

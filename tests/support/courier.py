@@ -73,7 +73,7 @@ class FakeRecords:
         self.outcomes: list[OutcomeRow] = []
         self.pairs: list[PairRow] = []
         self.bodies: list[BodyRow] = []
-        self.counters: dict[tuple[str, str, int, int], bytes] = {}
+        self.counters: dict[tuple[str, str, int, int, int], bytes] = {}
         self.profiles: dict[tuple[str, str, str, int], bytes] = {}
         self.rejected = 0
         self.commits: list[RecordBatch] = []
@@ -94,7 +94,7 @@ class FakeRecords:
         self.pairs += batch.pairs
         self.bodies += batch.bodies
         self.rejected += batch.rejected
-        self.counters |= {(c.rollout, batch.journal, c.segment, c.minute): c.cells for c in batch.counters}
+        self.counters |= {(c.rollout, batch.journal, c.segment, c.minute, c.part): c.cells for c in batch.counters}
         self.profiles |= {(p.route, p.version_hash, batch.journal, p.hour): p.cells for p in batch.profiles}
         self.after(batch)
         return datetime.now(tz=UTC)
@@ -105,7 +105,7 @@ class FakeRecords:
             offset=self.offsets.get(journal, 0),
             tick_at_us=self.ticks.get(journal, 0),
             dead=journal in self.dead,
-            counters=[CounterDelta(r, s, m, cells) for (r, j, s, m), cells in self.counters.items() if j == journal],
+            counters=[CounterDelta(r, s, m, cells, p) for (r, j, s, m, p), cells in self.counters.items() if j == journal],
             profiles=[ProfileDelta(r, v, h, cells) for (r, v, j, h), cells in self.profiles.items() if j == journal],
         )
 
