@@ -11,9 +11,10 @@ under their nulls, whatever the baseline does. For a pair, h = yC - rho * yS - d
 import math
 from typing import Final
 
+import msgspec
 import numpy as np
 
-from canary.stats.contrast import Contrast, Vector
+from canary.stats.contrast import Contrast, Rule, Vector
 from canary.stats.kelly import LADDER, kelly
 
 CLIP: Final = 0.98
@@ -21,6 +22,9 @@ CLIP: Final = 0.98
 
 PAIR_RATIOS: Final = (1.3, 1.8, 3.0, 6.0, 20.0, 100.0)
 """How many times likelier a discordant pair speaks against the candidate, where the null says: even."""
+
+THROUGHPUT_RATIOS: Final = (0.5, 0.8, 0.9, 0.95)
+"""Alternatives: the candidate's completions beside its share of them."""
 
 
 def scores(contrast: Contrast, weight: float) -> Vector:
@@ -74,6 +78,48 @@ def _chances(contrast: Contrast, weight: float) -> Vector:
 def log_factors(contrast: Contrast, weight: float) -> Vector:
     """Natural log of each cell's factor for each bet, [bets, 4]."""
     return np.log1p(bets(contrast, weight)[:, None] * scores(contrast, weight))
+
+
+def throughput_factors(weight: float) -> Vector:
+    """The same for a contrast whose bets are on which arm each completion comes from, [ratios, 4]: failures bet on nothing.
+
+    The null says that completions come in the shares of the coin; a ratio, that the candidate completes so much less.
+    """
+    ratios: Vector = np.array(THROUGHPUT_RATIOS)
+    theta = weight * ratios / (weight * ratios + 1 - weight)
+    nothing = np.zeros_like(theta)
+    return np.stack([nothing, np.log(theta / weight), nothing, np.log((1 - theta) / (1 - weight))], axis=1)
+
+
+def stratum_factors(contrast: Contrast, weight: float, *, strata: int) -> Vector:
+    """Log factors of the bets on each stratum alone, [strata, bets, 4]: by its own profile, within its own largest bet."""
+    if contrast.rule is Rule.GONE:
+        return np.stack([throughput_factors(weight)] * strata)
+    return np.stack([log_factors(part, weight) for part in _parts(contrast, strata)])
+
+
+def pooled_factors(contrast: Contrast, weight: float, *, strata: int) -> Vector:
+    """Log factors of the bets on all strata together, [bets, strata, 4]: each is centred by its own profile."""
+    if contrast.rule is Rule.GONE:
+        return np.stack([throughput_factors(weight)] * strata, axis=1)
+    parts = _parts(contrast, strata)
+    score = np.stack([scores(part, weight) for part in parts])
+    if contrast.pairs or not contrast.strata:
+        sizes = bets(contrast, weight)
+    else:
+        shares = [part.share for part in contrast.strata]
+        chances = np.stack([share * _chances(part, weight) for share, part in zip(shares, parts, strict=True)], axis=1)
+        flat = chances.reshape(len(chances), -1)
+        sizes = kelly(np.broadcast_to(score.ravel(), flat.shape), flat, CLIP * largest_bet(score))
+    return np.log1p(sizes[:, None, None] * score)
+
+
+def _parts(contrast: Contrast, strata: int) -> list[Contrast]:
+    """The contrast as each stratum's profile tunes it."""
+    if not contrast.strata:
+        return [contrast] * strata
+    tuned = [{"center": part.center, "effects": part.effects, "strata": ()} for part in contrast.strata]
+    return [msgspec.structs.replace(contrast, **part) for part in tuned]
 
 
 def mixed(log_prior: Vector, log_e: Vector) -> Vector:

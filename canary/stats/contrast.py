@@ -22,6 +22,22 @@ class Rule(StrEnum):
     SLOW = "slow"  # did not end well within the arm's threshold
     OPEN = "open"  # had not ended at all within the arm's threshold
     LATER = "later"  # pairs only: the candidate's answer came later than (1 + d) times stable's
+    GONE = "gone"  # rollback: as BAD, but the bets are on where the completions come from, whatever was assigned
+    # The journal says when a first byte came once the answer has ended, so these are bracketed as errors are:
+    TARDY = "tardy"  # rollback: candidate is known to have had no first byte in time; stable is not known to have had one
+    UNMET = "unmet"  # promote, failures count: candidate is not known to have had one in time; stable is known not to
+    SILENT = "silent"  # promote: the same, but a failure before the threshold was no waiting
+
+
+FIRST_BYTE_RULES: Final = frozenset({Rule.TARDY, Rule.UNMET, Rule.SILENT})
+
+
+class Stratum(Frozen, frozen=True, kw_only=True):
+    """What the profile says of one task class under one contrast."""
+
+    share: float  # of the profile's outcomes
+    center: float
+    effects: tuple[float, ...] = ()
 
 
 class Contrast(Frozen, frozen=True, kw_only=True):
@@ -41,6 +57,7 @@ class Contrast(Frozen, frozen=True, kw_only=True):
     delta: float = 0.0
     center: float = 0.0  # c of the score: stable's rate in the profile; moves power, never validity
     effects: tuple[float, ...] = ()  # candidate rates for which the bets are tuned; empty: bets that need no profile
+    strata: tuple[Stratum, ...] = ()  # by task class; empty: `center` and `effects` hold for all
 
 
 class Metric(Frozen, frozen=True, kw_only=True):

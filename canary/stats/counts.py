@@ -4,24 +4,45 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from canary.stats.cells import ARM_SHIFT, SECOND_SHIFT, WHOLE_MINUTE, arrays_of, from_bytes, to_bytes
-from canary.stats.contrast import CELLS, Vector
+from canary.stats.cells import (
+    METRIC_SHIFT,
+    SECOND_SHIFT,
+    STRATUM_SHIFT,
+    WHOLE_MINUTE,
+    arrays_of,
+    from_bytes,
+    to_bytes,
+)
+from canary.stats.contrast import CELLS
 from canary.stats.frozen import Scoring
-from canary.stats.tables import Tables, tables_of
-from canary.terms import Frozen
+from canary.stats.restarts import LENGTH
+from canary.stats.tables import tables_of
+from canary.stats.totals import Block, Ints, SegmentTotals, Totals
+from canary.stats.value_cells import FIRST_VALUE
+from canary.stats.values import columns_of
+from canary.terms import UNSCORED, Frozen
 
-__all__ = ["CounterRow", "Horizon", "Ledger", "SegmentTotals", "Totals", "from_bytes", "to_bytes"]
+__all__ = ["Block", "CounterRow", "Horizon", "Ledger", "SegmentTotals", "Totals", "from_bytes", "to_bytes"]
+
+FLEET: Final = ""
+"""In place of a journal's name."""
 
 _SECOND_US: Final = 1_000_000
 _MINUTE_S: Final = 60
+_MINUTE_US: Final = _MINUTE_S * _SECOND_US
 _SECOND_MASK: Final = 0xFF << SECOND_SHIFT
-_CODE_MASK: Final = ~(_SECOND_MASK | 0x7F << (ARM_SHIFT + 1))
+_STRATUM_MASK: Final = (1 << METRIC_SHIFT - STRATUM_SHIFT) - 1
+_CODE_MASK: Final = ~(_SECOND_MASK | _STRATUM_MASK << STRATUM_SHIFT)
 _CORRECTABLE_MIN: Final = 120
 """For this long a newer row can still replace a folded minute. Nothing settled changes any more, so it need not be longer."""
 
 _AFTER_ALL: Final = 2**62
 """The tick of a journal that will say nothing more."""
+
+_STARTS: Final = 2
+"""Columns of starts, at the end of all."""
 
 
 class CounterRow(Frozen, frozen=True, kw_only=True):
@@ -29,8 +50,7 @@ class CounterRow(Frozen, frozen=True, kw_only=True):
 
     A fleet row holds the rows that `journals` had for its minute, settled for every age: it stands in their place. A total row
     holds the fleet rows of its segment with minute <= its `minute` and revision <= `holds`, and stands in theirs. Both grow:
-    of two with one key the newer revision counts. Segment 0's total row has no cells: `restarts` is what late onset's bets
-    keep of the minutes up to `minute`, as the ledger wrote it down.
+    of two with one key the newer revision counts. Segment 0's total row has no cells and is passed over.
     """
 
     rollout: str
@@ -55,87 +75,85 @@ class Horizon(Frozen, frozen=True, kw_only=True):
     dead: bool
 
 
-class SegmentTotals(Frozen, frozen=True, kw_only=True):
-    """The settled counts of one segment."""
-
-    counts: tuple[int, ...]  # four for each of the scoring's contrasts, in their order
-    assigned_candidate: int = 0  # starts, settled or not
-    assigned_stable: int = 0
-    settled_s: tuple[int, ...] = ()  # for each age of the contrasts, ascending: span of the starts that are settled for it
-
-
-class Totals(Frozen, frozen=True, kw_only=True):
-    """All that a decision reads of the counters."""
-
-    segments: dict[int, SegmentTotals] = {}
-    as_of_us: int = 0  # last committed tick of the slowest live journal; 0: none
-
-    def flat(self, scoring: Scoring) -> dict[str, int]:
-        """Every count that is not zero by a readable name: `7/error.rollback/3` is cell 3 of that contrast in segment 7."""
-        named: dict[str, int] = {}
-        for segment, totals in sorted(self.segments.items()):
-            for index, count in enumerate(totals.counts):
-                named[f"{segment}/{scoring.contrasts[index // CELLS].name}/{index % CELLS}"] = count
-            named[f"{segment}/assigned/candidate"] = totals.assigned_candidate
-            named[f"{segment}/assigned/stable"] = totals.assigned_stable
-            for index, span in enumerate(totals.settled_s):
-                named[f"{segment}/settled_s/{index}"] = span
-        return {name: count for name, count in named.items() if count}
-
-    @classmethod
-    def of_flat(cls, named: Mapping[str, int], scoring: Scoring, *, as_of_us: int = 0) -> "Totals":
-        """The totals that `flat` wrote down."""
-        segments = sorted({int(name.split("/", 1)[0]) for name in named})
-        ages = len(tables_of(scoring).ages_us)
-        names = [f"{contrast.name}/{cell}" for contrast in scoring.contrasts for cell in range(CELLS)]
-        return cls(
-            segments={
-                segment: SegmentTotals(
-                    counts=tuple(named.get(f"{segment}/{name}", 0) for name in names),
-                    assigned_candidate=named.get(f"{segment}/assigned/candidate", 0),
-                    assigned_stable=named.get(f"{segment}/assigned/stable", 0),
-                    settled_s=tuple(named.get(f"{segment}/settled_s/{age}", 0) for age in range(ages)),
-                )
-                for segment in segments
-            },
-            as_of_us=as_of_us,
-        )
-
-
 _Key = tuple[int, str, int]  # segment, journal, minute
+_Place = tuple[int, int]  # minute, segment
+
+
+class _Layout:
+    """One segment's integers: the rates of each stratum, the values, and the starts of candidate and stable."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        self.scoring = scoring
+        self.tables = tables_of(scoring)
+        self.values = columns_of(scoring)
+        self.each = self.tables.columns - _STARTS
+        self.rates = scoring.strata * self.each
+        self.size = self.rates + self.values.size + _STARTS
+        ages = self.tables.age_of_column
+        self.age_of_column = np.concatenate([np.tile(ages[:-_STARTS], scoring.strata), ages[-_STARTS:]])
+        rollback = np.repeat([not contrast.promote for contrast in scoring.contrasts], CELLS)
+        self.in_blocks = np.concatenate([np.tile(rollback, scoring.strata), np.ones(self.values.size, dtype=bool)])
+
+    def reach(self, keys: Ints, counts: Ints, seconds: Ints) -> npt.NDArray[np.int32]:
+        """Rates and starts of a row, summed from the minute's start to each second, [61, columns]."""
+        found = np.zeros((_MINUTE_S + 1, self.rates + _STARTS), dtype=np.int32)
+        strata = keys >> STRATUM_SHIFT & _STRATUM_MASK
+        for stratum in np.unique(strata).tolist():
+            here = strata == stratum
+            codes, place = np.unique(keys[here] & _CODE_MASK, return_inverse=True)
+            by_second = np.bincount(
+                place * _MINUTE_S + seconds[here], weights=counts[here], minlength=len(codes) * _MINUTE_S
+            ).reshape(len(codes), _MINUTE_S)
+            meaning = np.array([self.tables.vector(code) for code in codes.tolist()]).reshape(len(codes), -1)
+            summed = np.cumsum(by_second.T @ meaning, axis=0).astype(np.int32)
+            found[1:, stratum * self.each : (stratum + 1) * self.each] += summed[:, :-_STARTS]
+            found[1:, -_STARTS:] += summed[:, -_STARTS:]
+        return found
+
+    def arrays(self, cells: bytes) -> tuple[Ints, Ints]:
+        """Keys and counts of a row; a class that the rollout does not know is one of the requests of no named class."""
+        keys, counts = arrays_of(cells)
+        unknown = keys >> STRATUM_SHIFT & _STRATUM_MASK >= self.scoring.strata
+        return np.where(unknown, keys & ~(_STRATUM_MASK << STRATUM_SHIFT), keys), counts
+
+    def whole(self, row: "_Row") -> Ints:
+        """All integers of a row that is settled for every age."""
+        found = np.zeros(self.size, dtype=np.int64)
+        reach = row.summed(self)[-1]
+        found[: self.rates], found[-_STARTS:] = reach[: self.rates], reach[-_STARTS:]
+        if self.values.size:
+            self.values.add(found[self.rates : -_STARTS], *self.arrays(row.row.cells))
+        return found
 
 
 class _Row:
     """The newest row of one key, and once it was needed, its columns summed from the minute's start to each second."""
 
-    __slots__ = ("cells", "first_s", "last_s", "reach", "revision")
+    __slots__ = ("first_s", "last_s", "reach", "row", "whole")
 
     def __init__(self, row: CounterRow) -> None:
-        self.revision = row.revision
-        self.cells = row.cells
-        self.reach: Vector | None = None  # [61, columns]
-        self.first_s = _AFTER_ALL
-        self.last_s = 0
+        self.row = row
+        self.reach: npt.NDArray[np.int32] | None = None
+        self.whole: Ints | None = None  # of a total
+        self.first_s = row.first_s if row.total else _AFTER_ALL
+        self.last_s = row.last_s
 
-    def summed(self, minute: int, tables: Tables) -> Vector:
+    @property
+    def revision(self) -> int:
+        return self.row.revision
+
+    def summed(self, layout: _Layout) -> npt.NDArray[np.int32]:
         if self.reach is None:
-            self.reach = self._sum(minute, tables)
-            self.cells = b""
+            keys, counts = layout.arrays(self.row.cells)
+            timed = keys >> METRIC_SHIFT < FIRST_VALUE
+            keys, counts = keys[timed], counts[timed]
+            seconds = (keys & _SECOND_MASK) >> SECOND_SHIFT
+            seconds[seconds == WHOLE_MINUTE] = _MINUTE_S - 1
+            if len(keys) and not self.row.total:
+                self.first_s = self.row.minute * _MINUTE_S + int(seconds.min())
+                self.last_s = self.row.minute * _MINUTE_S + int(seconds.max())
+            self.reach = layout.reach(keys, counts, seconds)
         return self.reach
-
-    def _sum(self, minute: int, tables: Tables) -> Vector:
-        keys, counts = arrays_of(self.cells)
-        seconds = (keys & _SECOND_MASK) >> SECOND_SHIFT
-        seconds[seconds == WHOLE_MINUTE] = _MINUTE_S - 1
-        codes, place = np.unique(keys & _CODE_MASK, return_inverse=True)
-        by_second = np.bincount(place * _MINUTE_S + seconds, weights=counts, minlength=len(codes) * _MINUTE_S)
-        if len(codes):
-            self.first_s = minute * _MINUTE_S + int(seconds.min())
-            self.last_s = minute * _MINUTE_S + int(seconds.max())
-        meaning = np.array([tables.vector(code) for code in codes.tolist()]).reshape(len(codes), tables.columns)
-        reach = np.zeros((_MINUTE_S + 1, tables.columns))
-        np.cumsum(by_second.reshape(len(codes), _MINUTE_S).T @ meaning, axis=0, out=reach[1:])
-        return reach
 
 
 class Ledger:
@@ -146,106 +164,214 @@ class Ledger:
     """
 
     def __init__(self) -> None:
+        self.stale = False
+        """Something was moved that this ledger had added up for good: a new one must read all rows anew."""
         self._open: dict[_Key, _Row] = {}
-        self._folded: dict[_Key, tuple[int, Vector]] = {}  # revision and columns, while a correction may come
+        self._folded: dict[_Key, _Row] = {}  # while a correction may come
         self._gone: set[_Key] = set()
-        self._sums: dict[int, Vector] = {}  # of folded minutes, by segment
+        self._absorbed: set[_Key] = set()
+        self._totals: dict[int, _Row] = {}
+        self._sums: dict[int, Ints] = {}  # of folded minutes, by segment
+        self._blocks: dict[_Place, Ints] = {}  # of folded minutes
+        self._packed: dict[_Place, Block] = {}  # the same as they are handed out, while they stay
         self._spans: dict[int, tuple[int, int]] = {}  # of folded minutes: first and last second of start
-        self._newest_tick_us = 0
-        self._scoring: Scoring | None = None
+        self._layout: _Layout | None = None
 
     def add(self, rows: Iterable[CounterRow]) -> None:
         """Takes rows in; an older revision than the one at hand changes nothing."""
         for row in rows:
-            key = (row.segment, row.journal, row.minute)
-            if key in self._gone:
+            if row.total:
+                self._add_total(row)
+            else:
+                self._add(row)
+
+    def _add(self, row: CounterRow) -> None:
+        key = (row.segment, row.journal, row.minute)
+        if key in self._absorbed or self._is_in_total(row):
+            return
+        if key in self._gone:
+            self.stale = self.stale or not row.journal
+            return
+        at_hand = self._open.get(key) or self._folded.get(key)
+        if at_hand is not None and at_hand.revision >= row.revision:
+            return
+        self._drop(key)
+        self._open[key] = _Row(row)
+        for journal in row.journals:
+            self._absorb((row.segment, journal, row.minute))
+
+    def _add_total(self, row: CounterRow) -> None:
+        """A total stands in the place of the fleet rows that it holds."""
+        if row.segment == UNSCORED:
+            return
+        at_hand = self._totals.get(row.segment)
+        if at_hand is not None and at_hand.revision >= row.revision:
+            return
+        self._totals[row.segment] = _Row(row)
+        every = [key for keys in (self._open, self._folded, self._gone) for key in keys]
+        for key in every:
+            if key[0] != row.segment or key[2] > row.minute:
                 continue
-            at_hand = self._open.get(key)
-            folded = self._folded.get(key)
-            if (at_hand and at_hand.revision >= row.revision) or (folded and folded[0] >= row.revision):
-                continue
-            if folded:
-                self._sums[row.segment] -= folded[1]
-                del self._folded[key]
-            self._open[key] = _Row(row)
+            found = self._open.get(key) or self._folded.get(key)
+            if key[1] == FLEET and found is not None:
+                if found.revision <= row.holds:
+                    self._drop(key)
+            elif self._layout is not None:
+                # The fleet's row that took this one in may have come and gone unseen: it would count twice.
+                self.stale = True
+
+    def _is_in_total(self, row: CounterRow) -> bool:
+        found = self._totals.get(row.segment)
+        if found is None or row.journal != FLEET:
+            return False
+        return row.minute <= found.row.minute and row.revision <= found.row.holds
+
+    def _absorb(self, key: _Key) -> None:
+        self._absorbed.add(key)
+        self.stale = self.stale or key in self._gone
+        self._drop(key)
+
+    def _drop(self, key: _Key) -> None:
+        """Takes a row out, and out of the sums where it was added up."""
+        self._open.pop(key, None)
+        row = self._folded.pop(key, None)
+        if row is not None:
+            assert self._layout is not None
+            whole = self._layout.whole(row)
+            place = (key[2], key[0])
+            self._sums[key[0]] -= whole
+            self._blocks[place] -= whole[:-_STARTS]
+            self._packed.pop(place, None)
 
     def settled(self, horizons: Sequence[Horizon], scoring: Scoring) -> Totals:
         """What is settled for each contrast: second k (starts in [k, k + 1)) of a journal is settled for an age once its
-        committed tick has reached k + 1 + age; a dead journal is settled whole. No journal waits for another.
+        committed tick has reached k + 1 + age; a dead journal and the fleet are settled whole. No journal waits for another.
 
         Raises ValueError where the ledger was read under another scoring before: counts have meaning under one alone.
         """
-        if self._scoring is not None and scoring != self._scoring:
+        if self._layout is None:
+            self._layout = _Layout(scoring)
+        elif scoring != self._layout.scoring:
             raise ValueError("a ledger belongs to the scoring that it was first read under")
-        self._scoring = scoring
-        tables = tables_of(scoring)
-        live = [horizon for horizon in horizons if not horizon.dead]
+        live = sorted(horizon.tick_at_us for horizon in horizons if not horizon.dead)
         ticks = {horizon.journal: _AFTER_ALL if horizon.dead else horizon.tick_at_us for horizon in horizons}
-        look = _Look(tables, self._sums, self._spans)
-        for key, row in sorted(self._open.items()):
-            if look.add(key, row, ticks.get(key[1], 0)):
-                self._fold(key, row, tables)
-        self._newest_tick_us = max([self._newest_tick_us, *(horizon.tick_at_us for horizon in live)])
-        self._forget()
-        return look.totals(min((horizon.tick_at_us for horizon in live), default=0))
+        ticks[FLEET] = _AFTER_ALL
+        last_us = int(self._layout.tables.ages_us[-1])
+        for key, row in list(self._open.items()):
+            if ticks.get(key[1], 0) - last_us >= (key[2] + 1) * _MINUTE_US:
+                self._fold(key, row)
+        look = _Look(self._layout, self._sums, self._spans)
+        for row in self._totals.values():
+            look.add_total(row)
+        for key, row in self._open.items():
+            look.add(key, row, ticks.get(key[1], 0))
+        now = self._now(live, look)
+        recent = [place for place in sorted({*self._blocks, *look.blocks}) if place[0] > now - LENGTH]
+        blocks = [block for place in recent if (block := self._block(place, look)).any]
+        self._forget(now)
+        return look.totals(blocks, as_of_us=live[0] if live else 0)
 
-    def _fold(self, key: _Key, row: _Row, tables: Tables) -> None:
-        segment = key[0]
-        columns = row.summed(key[2], tables)[-1].copy()
-        sums = self._sums.get(segment)
-        self._sums[segment] = columns.copy() if sums is None else sums + columns
+    def _now(self, live: Sequence[int], look: "_Look") -> int:
+        """The present minute: half of the live journals have reached it, so that one wrong clock does not move it."""
+        if live:
+            return live[(len(live) - 1) // 2] // _MINUTE_US
+        return max((minute for minute, _ in [*self._blocks, *look.blocks]), default=0)
+
+    def _fold(self, key: _Key, row: _Row) -> None:
+        assert self._layout is not None
+        segment, _, minute = key
+        whole, place = self._layout.whole(row), (minute, segment)
+        self._sums[segment] = self._sums[segment] + whole if segment in self._sums else whole.copy()
+        block = whole[:-_STARTS]
+        self._blocks[place] = self._blocks[place] + block if place in self._blocks else block.copy()
+        self._packed.pop(place, None)
         first_s, last_s = self._spans.get(segment, (_AFTER_ALL, 0))
         self._spans[segment] = (min(first_s, row.first_s), max(last_s, row.last_s))
-        self._folded[key] = (row.revision, columns)
+        row.reach = None
+        self._folded[key] = row
         del self._open[key]
 
-    def _forget(self) -> None:
+    def _block(self, place: _Place, look: "_Look") -> Block:
+        assert self._layout is not None
+        packed = self._packed.get(place)
+        ahead = look.blocks.get(place)
+        if packed is not None and ahead is None:
+            return packed
+        counts = self._blocks.get(place, 0) + (0 if ahead is None else ahead)
+        made = Block.of(*place, np.where(self._layout.in_blocks, counts, 0))
+        if ahead is None:
+            self._packed[place] = made
+        return made
+
+    def _forget(self, now: int) -> None:
         """Gives up what is needed only to correct a folded minute, once no correction can come."""
-        oldest = self._newest_tick_us // (_SECOND_US * _MINUTE_S) - _CORRECTABLE_MIN
         if len(self._folded) < 2 * _CORRECTABLE_MIN:
             return
-        for key in [key for key in self._folded if key[2] < oldest]:
+        for key in [key for key in self._folded if key[2] < now - _CORRECTABLE_MIN]:
             del self._folded[key]
             self._gone.add(key)
+        for place in [place for place in self._blocks if place[0] < now - 2 * LENGTH]:
+            del self._blocks[place]
+            self._packed.pop(place, None)
 
 
 class _Look:
     """The sums of one look."""
 
-    def __init__(self, tables: Tables, sums: Mapping[int, Vector], spans: Mapping[int, tuple[int, int]]) -> None:
-        self._tables = tables
+    def __init__(self, layout: _Layout, sums: Mapping[int, Ints], spans: Mapping[int, tuple[int, int]]) -> None:
+        self.blocks: dict[_Place, Ints] = {}  # of open minutes
+        self._layout = layout
         self._sums = {segment: vector.copy() for segment, vector in sums.items()}
-        ages = len(tables.ages_us)
+        self._ages = len(layout.tables.ages_us)
         self._first_s = {segment: span[0] for segment, span in spans.items()}
-        self._until_s = {segment: np.full(ages, span[1] + 1, dtype=np.int64) for segment, span in spans.items()}
-        self._columns = np.arange(tables.columns)
+        self._until_s = {segment: np.full(self._ages, span[1] + 1, dtype=np.int64) for segment, span in spans.items()}
+        self._columns = np.arange(layout.rates + _STARTS)
 
-    def add(self, key: _Key, row: _Row, tick_us: int) -> bool:
-        """Adds what is settled of an open row; True where all of it is."""
-        segment, _, minute = key
-        reach = row.summed(minute, self._tables)
-        settled_until_s = (tick_us - self._tables.ages_us) // _SECOND_US  # for each age, exclusive
+    def add_total(self, row: _Row) -> None:
+        """Adds a segment's total."""
+        if row.whole is None:
+            row.whole = self._layout.whole(row)
+        self._add_sum(row.row.segment, row.whole)
+        self._add_span(row, np.full(self._ages, row.last_s + 1, dtype=np.int64))
+
+    def add(self, key: _Key, row: _Row, tick_us: int) -> None:
+        """Adds what is settled of an open row."""
+        layout, (segment, _, minute) = self._layout, key
+        reach = row.summed(layout)
+        settled_until_s = (tick_us - layout.tables.ages_us) // _SECOND_US  # for each age, exclusive
         seconds = np.append(np.clip(settled_until_s - minute * _MINUTE_S, 0, _MINUTE_S), _MINUTE_S)
-        columns = reach[seconds[self._tables.age_of_column], self._columns]
-        if segment in self._sums:
-            self._sums[segment] += columns
-        else:
-            self._sums[segment] = columns
+        found = np.zeros(layout.size, dtype=np.int64)
+        columns = reach[seconds[layout.age_of_column], self._columns]
+        found[: layout.rates], found[-_STARTS:] = columns[: layout.rates], columns[-_STARTS:]
+        self._add_sum(segment, found)
+        self._add_span(row, np.minimum(settled_until_s, row.last_s + 1))
+        block = found[:-_STARTS]
+        if block.any():
+            place = (minute, segment)
+            self.blocks[place] = self.blocks[place] + block if place in self.blocks else block
+
+    def _add_sum(self, segment: int, found: Ints) -> None:
+        self._sums[segment] = self._sums[segment] + found if segment in self._sums else found.copy()
+
+    def _add_span(self, row: _Row, until_s: Ints) -> None:
+        segment = row.row.segment
         self._first_s[segment] = min(self._first_s.get(segment, _AFTER_ALL), row.first_s)
-        until_s = np.minimum(settled_until_s, row.last_s + 1)
         before = self._until_s.get(segment)
         self._until_s[segment] = until_s if before is None else np.maximum(before, until_s)
-        return bool(seconds.min() == _MINUTE_S)
 
-    def totals(self, as_of_us: int) -> Totals:
-        segments = {}
+    def totals(self, blocks: Sequence[Block], *, as_of_us: int) -> Totals:
+        """What was added."""
+        segments, rates = {}, self._layout.rates
         for segment in sorted(self._sums):
-            counts = [round(count) for count in self._sums[segment].tolist()]
+            counts = self._sums[segment].tolist()
             spans = np.maximum(self._until_s[segment] - self._first_s[segment], 0)
             segments[segment] = SegmentTotals(
-                counts=tuple(counts[:-2]),
+                counts=tuple(counts[:rates]),
+                values=tuple(counts[rates:-_STARTS]),
                 assigned_candidate=counts[-2],
                 assigned_stable=counts[-1],
                 settled_s=tuple(spans.tolist()),
             )
-        return Totals(segments=segments, as_of_us=as_of_us)
+        first_s = min(self._first_s.values(), default=_AFTER_ALL)
+        first_minute = first_s // _MINUTE_S if first_s < _AFTER_ALL else 0
+        return Totals(segments=segments, blocks=tuple(blocks), first_minute=first_minute, as_of_us=as_of_us)

@@ -20,4 +20,13 @@ class Scoring(Frozen, frozen=True, kw_only=True, cache_hash=True):
     pair_later: float  # 1 + d of the pairs' sign table
     contrasts: tuple[Contrast, ...]
     metrics: tuple[Metric, ...]
+    first_candidate_us: tuple[int, ...] = ()  # thresholds of the time to the first byte; empty: not guarded
+    first_stable_us: tuple[int, ...] = ()
+    classes: tuple[str, ...] = ()  # names of strata 1, 2, ...; stratum 0 is every other request
+    gated: tuple[int, ...] = ()  # strata that must pass each promote gate by themselves too
     values: ValuePlan = ValuePlan()
+
+    @property
+    def strata(self) -> int:
+        """Number of strata."""
+        return 1 + len(self.classes)

@@ -4,16 +4,12 @@ Each returns the natural log of an e-value: a test supermartingale at 1 or less 
 """
 
 import math
-from typing import Final
 
 import numpy as np
 
-from canary.stats.bets import CLIP, mixed, rare_log_e
+from canary.stats.bets import CLIP, THROUGHPUT_RATIOS, mixed, rare_log_e
 from canary.stats.contrast import Vector
 from canary.stats.kelly import LADDER
-
-THROUGHPUT_RATIOS: Final = (0.5, 0.8, 0.9, 0.95)
-"""Alternatives: the candidate's completions beside its share of them."""
 
 
 def throughput_log_e(counts: tuple[tuple[float, int, int], ...]) -> float:

@@ -144,9 +144,9 @@ class Profile(Frozen, frozen=True, kw_only=True):
         return _quantile_us(self.success_latency, share)
 
     @property
-    def answered(self) -> int:
-        """Answers that did not fail and whose first byte was asked for."""
-        return _total(self.first_byte)
+    def timed(self) -> int:
+        """Outcomes whose time to the first byte was kept."""
+        return _total(self.first_byte) + _total(self.failed_first)
 
     def first_byte_us(self, share: float) -> int | None:
         """The time to the first byte that `share` of all that did not fail do not exceed, or None where none is known."""
@@ -167,12 +167,11 @@ class Profile(Frozen, frozen=True, kw_only=True):
 
     def unanswered(self, threshold_us: float, *, scale: float = 1.0) -> int:
         """How many failed or had no byte by the threshold, were every time to the first byte `scale` times as long."""
-        return self.failed + self.answered - _within(self.first_byte, threshold_us / scale)
+        return self.timed - _within(self.first_byte, threshold_us / scale)
 
     def still_silent(self, threshold_us: float, *, scale: float = 1.0) -> int:
         """How many would still wait for the first byte at the threshold; failures before it had ended."""
-        late = self.answered - _within(self.first_byte, threshold_us / scale)
-        return late + _total(self.failed_first) - _within(self.failed_first, threshold_us)
+        return self.unanswered(threshold_us, scale=scale) - _within(self.failed_first, threshold_us)
 
     def _slower(self, threshold_us: float) -> int:
         slow = self.successes - _within(self.success_latency, threshold_us)

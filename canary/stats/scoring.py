@@ -3,12 +3,24 @@
 from bisect import bisect_left, bisect_right
 from typing import Final
 
-from canary.stats.cells import ARM_SHIFT, END, METRIC_SHIFT, PAIR_DROP, PAIR_END, PAIR_START, SECOND_SHIFT, START, STRATUM_SHIFT
+from canary.stats.cells import (
+    ARM_SHIFT,
+    END,
+    FIRST_BYTE,
+    METRIC_SHIFT,
+    PAIR_DROP,
+    PAIR_END,
+    PAIR_START,
+    SECOND_SHIFT,
+    START,
+    STRATUM_SHIFT,
+)
 from canary.stats.facts import Fact
 from canary.stats.freezing import freeze
 from canary.stats.frozen import Scoring
 from canary.stats.spec import ScoringSpec
 from canary.stats.sticky_cells import clustered
+from canary.stats.values import end_cells, pair_cells
 from canary.terms import Arm
 
 __all__ = ["Fact", "Scoring", "ScoringSpec", "ends", "freeze", "pair_drops", "pair_ends", "pair_starts", "starts"]
@@ -26,6 +38,7 @@ WORSE: Final = 2
 _CANDIDATE: Final = Arm.CANDIDATE
 _START: Final = START << METRIC_SHIFT
 _END: Final = END << METRIC_SHIFT
+_FIRST_BYTE: Final = FIRST_BYTE << METRIC_SHIFT
 _PAIR_START: Final = PAIR_START << METRIC_SHIFT
 _PAIR_DROP: Final = PAIR_DROP << METRIC_SHIFT
 _PAIR_END: Final = PAIR_END << METRIC_SHIFT
@@ -42,11 +55,16 @@ def starts(scoring: Scoring, arm: Arm, start_at_us: int, *, stratum: int = 0, un
 
 
 def ends(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, *, stratum: int = 0) -> tuple[int, ...]:
-    """Cells of an answer's end (a live frame): one joint bin from which every contrast reads its score.
+    """Cells of an answer's end (a live frame): one joint bin from which every contrast reads its score, then the values'.
 
-    The bin is (how it ended, first age by which it had ended, first threshold within which it stayed).
+    The bin is (how it ended, first age by which it had ended, first threshold within which it stayed). Where the time to
+    the first byte is guarded, a second cell says the same of it.
     """
-    keys = (_end(scoring, arm, start_at_us, fact, stratum),)
+    keys: tuple[int, ...] = (_end(scoring, arm, start_at_us, fact, stratum),)
+    if scoring.first_stable_us:
+        keys += (_first(scoring, arm, start_at_us, fact, stratum),)
+    if scoring.values.metrics:
+        keys += end_cells(scoring.values, arm, fact, stratum)
     return clustered(keys, fact.unit_hash) if scoring.spec.sticky else keys
 
 
@@ -72,6 +90,28 @@ def _end(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, stratum: int)
     else:
         status, level = WELL, bisect_left(thresholds, latency_us if latency_us >= 0 else age_us)
     return key | (status * (len(ages) + 1) + bisect_left(ages, age_us)) * levels + level
+
+
+def _first(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, stratum: int) -> int:
+    ages = scoring.ages_us
+    key = _FIRST_BYTE | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT
+    if arm == _CANDIDATE:
+        key |= _CANDIDATE_BIT
+        thresholds = scoring.first_candidate_us
+    else:
+        thresholds = scoring.first_stable_us
+    levels = len(thresholds) + 1
+    if fact.lost:
+        return key | FAILED * (len(ages) + 1) * levels
+    status = FAILED if fact.failed else LEFT if fact.left else WELL
+    if fact.ttfb_us >= 0:
+        level = bisect_left(thresholds, fact.ttfb_us)
+    elif fact.failed:
+        level = bisect_left(thresholds, fact.latency_us)
+    else:  # nothing came until the end, or until the client went
+        nearest = bisect_right if fact.left else bisect_left
+        level = nearest(thresholds, fact.latency_us if fact.latency_us >= 0 else fact.age_us)
+    return key | (status * (len(ages) + 1) + bisect_left(ages, fact.age_us)) * levels + level
 
 
 def pair_starts(scoring: Scoring, start_at_us: int, *, stratum: int = 0, unit_hash: bytes = b"") -> tuple[int, ...]:
@@ -104,7 +144,9 @@ def pair_ends(scoring: Scoring, start_at_us: int, live_fact: Fact, shadow_fact: 
     order = _order(scoring.pair_later, live_fact, shadow_fact)
     classes = len(scoring.pair_stable_us) + 3
     bin_index = (order * classes + candidate) * classes + stable
-    keys = (_PAIR_END | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT | bin_index,)
+    keys: tuple[int, ...] = (_PAIR_END | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT | bin_index,)
+    if scoring.values.metrics:
+        keys += pair_cells(scoring.values, live_fact, shadow_fact, stratum)
     return clustered(keys, live_fact.unit_hash) if scoring.spec.sticky else keys
 
 

@@ -18,6 +18,7 @@ class SegmentWeight(Frozen, frozen=True, kw_only=True):
     stage: int  # -1: shadow; 0..n-1: stages; n: watch
     weight_bp: int
     scored: Scored
+    opened_minute: int = 0  # of the controller's clock; 0: not known
 
 
 class Counted(NamedTuple):

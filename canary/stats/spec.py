@@ -71,6 +71,7 @@ class ScoringSpec(Frozen, frozen=True, kw_only=True):
     first_byte: tuple[LatencyMargin, ...] = ()  # margins of the time to the first byte; empty: not guarded
     measures: Measures = Measures()
     answer_key: bytes = b""  # `diversity.answer_key(salt)`: which answers share a bin is the rollout's own
+    class_gates: bool = False  # each task class with enough traffic must pass the promote gates by itself too
     sticky: bool = False  # units keep their arm: users are compared, not requests
 
 

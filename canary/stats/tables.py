@@ -18,8 +18,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from canary.stats.cells import ARM_SHIFT, END, METRIC_SHIFT, PAIR_DROP, PAIR_END, PAIR_START, START
-from canary.stats.contrast import CELLS, Contrast, Rule, Vector
+from canary.stats.cells import ARM_SHIFT, END, FIRST_BYTE, METRIC_SHIFT, PAIR_DROP, PAIR_END, PAIR_START, START
+from canary.stats.contrast import CELLS, FIRST_BYTE_RULES, Contrast, Rule, Vector
 from canary.stats.frozen import Scoring
 from canary.stats.scoring import BETTER, FAILED, WORSE
 
@@ -30,7 +30,7 @@ _ARM_BIT: Final = 1 << ARM_SHIFT
 
 
 class Tables:
-    """The columns of one scoring: four for each contrast, then the starts of candidate and stable, which settle at once."""
+    """The columns of one stratum: four for each contrast, then the starts of candidate and stable, which settle at once."""
 
     def __init__(self, scoring: Scoring) -> None:
         self.scoring = scoring
@@ -59,17 +59,17 @@ class Tables:
                 self._add_pair(part, contrast, metric, bin_index)
             elif metric == START:
                 part[_place(candidate, _open_score(contrast, candidate))] += 1
-            elif metric == END:
+            elif metric == (FIRST_BYTE if contrast.rule in FIRST_BYTE_RULES else END):
                 self._add_end(part, contrast, candidate, bin_index)
         if metric == START:
             vector[-2 if candidate else -1] = 1
-        if metric not in {START, END, PAIR_START, PAIR_DROP, PAIR_END}:
+        if metric not in {START, END, PAIR_START, PAIR_DROP, PAIR_END, FIRST_BYTE}:
             raise ValueError(f"cell {code:#x}: metric {metric} is not one that this scoring counts")
         return vector
 
     def _add_end(self, part: Vector, contrast: Contrast, candidate: bool, bin_index: int) -> None:
         scoring = self.scoring
-        thresholds = scoring.candidate_us if candidate else scoring.stable_us
+        thresholds = _thresholds(scoring, contrast, candidate)
         rest, level = divmod(bin_index, len(thresholds) + 1)
         status, age_class = divmod(rest, len(scoring.ages_us) + 1)
         if age_class > scoring.ages_us.index(contrast.age_us):
@@ -109,6 +109,13 @@ def tables_of(scoring: Scoring) -> Tables:
     return Tables(scoring)
 
 
+def _thresholds(scoring: Scoring, contrast: Contrast, candidate: bool) -> tuple[int, ...]:
+    """Those that the bin of the contrast's cells speaks of."""
+    if contrast.rule in FIRST_BYTE_RULES:
+        return scoring.first_candidate_us if candidate else scoring.first_stable_us
+    return scoring.candidate_us if candidate else scoring.stable_us
+
+
 def _place(candidate: bool, scored: bool) -> int:
     return (0 if candidate else 2) + (0 if scored else 1)
 
@@ -119,11 +126,9 @@ def _pair_place(candidate: bool, stable: bool) -> int:
 
 def _open_score(contrast: Contrast, candidate: bool) -> bool:
     """What an exchange that is open at the age scores. Errors are bracketed: open is against the claim in both arms."""
-    if contrast.rule is Rule.BAD:
-        return not candidate
-    if contrast.rule is Rule.UNWELL:
-        return candidate
-    return True
+    if contrast.rule in {Rule.SLOW, Rule.OPEN}:
+        return True
+    return candidate if contrast.promote else not candidate
 
 
 _SCORES: Final[dict[Rule, Callable[[bool, bool], bool]]] = {
@@ -131,6 +136,10 @@ _SCORES: Final[dict[Rule, Callable[[bool, bool], bool]]] = {
     Rule.UNWELL: lambda failed, _: failed,
     Rule.SLOW: lambda failed, exceeded: failed or exceeded,
     Rule.OPEN: lambda _, exceeded: exceeded,
+    Rule.GONE: lambda failed, _: failed,
+    Rule.TARDY: lambda failed, exceeded: failed or exceeded,
+    Rule.UNMET: lambda failed, exceeded: failed or exceeded,
+    Rule.SILENT: lambda _, exceeded: exceeded,
 }
 
 

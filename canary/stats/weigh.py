@@ -4,17 +4,20 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from canary.stats.bets import mixed
-from canary.stats.contrast import CELLS, Metric, Rule, Vector
-from canary.stats.counts import SegmentTotals, Totals
-from canary.stats.evidence import Evidence, MetricEvidence
-from canary.stats.family import factors_of, family_of
+from canary.stats.contrast import CELLS, Metric
+from canary.stats.evidence import ClassEvidence, Evidence, MetricEvidence
+from canary.stats.family import averaged, counted, family_of
 from canary.stats.frozen import Scoring
+from canary.stats.late import Late
 from canary.stats.ratio import BROKEN_LOG_E, sample_ratio_log_e
-from canary.stats.side import SegmentWeight
+from canary.stats.side import Counted, SegmentWeight
 from canary.stats.tables import tables_of
+from canary.stats.totals import SegmentTotals, Totals, shape_of
+from canary.stats.values import rows as rows_of_values
 from canary.terms import BUCKETS, Scored
 
 __all__ = ["STICKY", "SegmentWeight", "silent", "weigh"]
@@ -36,23 +39,18 @@ def weigh(
     `newest_tick_age_s` is passed on as it is. Where units are sticky, every metric abstains: the coin of a unit's second
     request is known, and these bets would count it twice.
     """
-    known = [(segment, totals.segments[segment.id]) for segment in _in_order(segments) if segment.id in totals.segments]
-    counted = [(segment, found, _counts(scoring, segment, found)) for segment, found in known]
-    summed = np.zeros((len(scoring.contrasts), CELLS))
-    components = np.zeros(family_of(scoring).log_prior.shape)
-    for segment, _, counts in counted:
-        summed += counts
-        components += np.einsum("ck,cbk->cb", counts, factors_of(scoring, segment.weight_bp))
-    log_e = mixed(family_of(scoring).log_prior, components).tolist()
-    look = _Look(scoring, [[round(count) for count in row] for row in summed.tolist()], log_e, stage, STICKY if sticky else "")
-    coins = [(segment, found) for segment, found in known if _has_coin(segment)]
-    ratio = max((_ratio(segment, found) for segment, found in coins), default=0.0)
+    ordered = _in_order(segments)
+    known = [(segment, totals.segments[segment.id]) for segment in ordered if segment.id in totals.segments]
+    found = [_counted(scoring, segment, settled) for segment, settled in known]
+    look = _Look(scoring, found, Late(scoring, totals, ordered), stage, STICKY if sticky else "")
+    coins = [(segment, settled) for segment, settled in known if _has_coin(segment)]
+    ratio = max((_ratio(segment, settled) for segment, settled in coins), default=0.0)
     return Evidence(
-        metrics=tuple(look.row(metric) for metric in scoring.metrics),
+        metrics=look.rows(),
         sample_ratio_log_e=ratio,
         sample_ratio_broken=ratio >= BROKEN_LOG_E and not sticky,
-        assigned_candidate=sum(found.assigned_candidate for _, found in coins),
-        assigned_stable=sum(found.assigned_stable for _, found in coins),
+        assigned_candidate=sum(settled.assigned_candidate for _, settled in coins),
+        assigned_stable=sum(settled.assigned_stable for _, settled in coins),
         pairs=look.pairs,
         stage_settled_s=_settled_s(scoring, known, stage),
         newest_tick_age_s=newest_tick_age_s,
@@ -78,14 +76,30 @@ def silent(reason: str, *, newest_tick_age_s: float | None = None) -> Evidence:
 
 
 class _Look:
-    """The rows of one look."""
+    """The rows of one look; `found` holds each segment's counts, by id: sums of logs are the same in the same order only."""
 
-    def __init__(self, scoring: Scoring, counts: list[list[int]], log_e: list[float], stage: int, abstains: str) -> None:
+    def __init__(self, scoring: Scoring, found: Sequence[Counted], late: Late, stage: int, abstains: str) -> None:
         self._scoring = scoring
-        self._counts = counts
-        self._log_e = log_e
-        self._stage = max(0, min(stage, len(scoring.spec.stage_factors) - 1))
+        self._found = found
+        self._stage = stage
         self._abstains = abstains
+        family = family_of(scoring)
+        components, summed = np.zeros(family.shape), np.zeros((scoring.strata, len(scoring.contrasts), CELLS), dtype=np.int64)
+        for one in found:
+            components += family.components(one.weight_bp, one.scored, one.rates)
+            summed += one.rates * _counts_for(scoring, one)[:, None]
+        pools = family.log_e(components)
+        self._strata = pools[:, 1:]  # of each stratum alone; empty where there is one alone
+        self._log_e = [
+            float(value)
+            for value in np.where(
+                [contrast.promote for contrast in scoring.contrasts], family.promoted(pools), family.rolled_back(pools)
+            )
+        ]
+        self._counts: list[list[int]] = summed.sum(axis=0).tolist()
+        self._by_class: list[list[list[int]]] = summed.tolist() if scoring.classes else []
+        self._rollback = late.rates(np.array(self._log_e))
+        self._late = late
 
     @property
     def pairs(self) -> int:
@@ -93,12 +107,22 @@ class _Look:
         every = (sum(self._counts[i]) for i, contrast in enumerate(self._scoring.contrasts) if contrast.pairs)
         return max(every, default=0)
 
-    def row(self, metric: Metric) -> MetricEvidence:
+    def rows(self) -> tuple[MetricEvidence, ...]:
+        """One for each metric: those of contrasts first."""
+        values = rows_of_values(self._scoring, self._found, self._late.values(self._found), stage=self._stage)
+        if self._abstains:
+            values = tuple(msgspec.structs.replace(row, abstains=self._abstains) for row in values)
+        return (*(self._row(metric) for metric in self._scoring.metrics), *values)
+
+    def _row(self, metric: Metric) -> MetricEvidence:
         spec = self._scoring.spec
-        promote = metric.promote[self._stage] if metric.promote else metric.promote_pairs
-        canary = self._loudest(metric.canary or metric.promote[self._stage : self._stage + 1])
-        shadow = self._loudest(metric.shadow or (() if metric.promote_pairs is None else (metric.promote_pairs,)))
-        both, worse, better, neither = shadow
+        stage = max(0, min(self._stage, len(spec.stage_factors) - 1))
+        promote = metric.promote[stage] if metric.promote else metric.promote_pairs
+        loudest = self._loudest(metric.canary or metric.promote[stage : stage + 1])
+        canary = self._four(loudest)
+        both, worse, better, neither = self._four(
+            self._loudest(metric.shadow or (() if metric.promote_pairs is None else (metric.promote_pairs,)))
+        )
         return MetricEvidence(
             metric=metric.name,
             n_candidate=canary[0] + canary[1],
@@ -108,32 +132,40 @@ class _Look:
             pairs=both + worse + better + neither,
             pairs_worse=worse,
             pairs_better=better,
-            log_e_rollback=self._rollback(metric) if metric.share else None,
+            log_e_rollback=self._rollback.get(metric.name),
             need_rollback=-math.log(spec.alpha_rollback * metric.share) if metric.share else None,
             log_e_promote=None if promote is None else self._log_e[promote],
             need_promote=None if promote is None else -math.log(spec.alpha_promote),
             candidate_events=canary[0] + both + worse,
             min_events=spec.min_candidate_events if metric.counts_failures else 0,
             abstains=self._abstains,
+            classes=self._classes(metric, loudest),
         )
 
-    def _rollback(self, metric: Metric) -> float:
-        """Average over thresholds inside a lane, then over lanes: each share of the budget is spent once."""
-        canary = self._average(metric.canary)
-        if not metric.shadow:
-            return canary
-        weight = metric.shadow_weight
-        return float(np.logaddexp(math.log1p(-weight) + canary, math.log(weight) + self._average(metric.shadow)))
+    def _classes(self, metric: Metric, loudest: int | None) -> tuple[ClassEvidence, ...]:
+        """Each task class by itself, of metrics that guard live traffic; without the bets on late onset."""
+        if not metric.canary or loudest is None or not self._by_class:
+            return ()
+        log_e = averaged(self._strata[list(metric.canary)].T).tolist()
+        return tuple(
+            ClassEvidence(
+                name=name,
+                n_candidate=four[0] + four[1],
+                n_stable=four[2] + four[3],
+                bad_candidate=four[0],
+                bad_stable=four[2],
+                log_e_rollback=log_e[stratum],
+            )
+            for stratum, name in enumerate(("", *self._scoring.classes))
+            for four in [self._by_class[stratum][loudest]]
+        )
 
-    def _average(self, contrasts: tuple[int, ...]) -> float:
-        log_e = np.array([self._log_e[index] for index in contrasts])
-        return float(mixed(np.full(len(log_e), -math.log(len(log_e))), log_e))
+    def _loudest(self, contrasts: tuple[int, ...]) -> int | None:
+        """The contrast that says most: people are shown one threshold."""
+        return max(contrasts, key=lambda index: self._log_e[index]) if contrasts else None
 
-    def _loudest(self, contrasts: tuple[int, ...]) -> list[int]:
-        """The counts that say most: people are shown one threshold."""
-        if not contrasts:
-            return [0] * CELLS
-        return self._counts[max(contrasts, key=lambda index: self._log_e[index])]
+    def _four(self, contrast: int | None) -> list[int]:
+        return [0] * CELLS if contrast is None else self._counts[contrast]
 
 
 def _in_order(segments: Sequence[SegmentWeight]) -> list[SegmentWeight]:
@@ -145,14 +177,22 @@ def _has_coin(segment: SegmentWeight) -> bool:
     return 0 < segment.weight_bp < BUCKETS
 
 
-def _counts(scoring: Scoring, segment: SegmentWeight, found: SegmentTotals) -> Vector:
-    """A segment's counts, [contrasts, 4]; a warm-up counts for errors alone, a segment without a coin for pairs alone."""
-    counts = np.array(found.counts, dtype=np.float64).reshape(len(scoring.contrasts), CELLS)
-    for index, contrast in enumerate(scoring.contrasts):
-        warm_up = segment.scored is Scored.FAILURES and contrast.rule not in {Rule.BAD, Rule.UNWELL}
-        if warm_up or not (contrast.pairs or _has_coin(segment)):
-            counts[index] = 0
-    return counts
+def _counted(scoring: Scoring, segment: SegmentWeight, settled: SegmentTotals) -> Counted:
+    shape = shape_of(scoring)
+    return Counted(
+        weight_bp=segment.weight_bp,
+        scored=segment.scored,
+        rates=np.array(settled.counts, dtype=np.int64).reshape(scoring.strata, len(scoring.contrasts), CELLS),
+        values=np.array(settled.values or (0,) * shape.values, dtype=np.int64),
+    )
+
+
+def _counts_for(scoring: Scoring, one: Counted) -> npt.NDArray[np.bool_]:
+    """Which contrasts a segment counts for: a warm-up for errors alone, a segment without a coin for pairs alone."""
+    here = counted(scoring, one.scored)
+    if 0 < one.weight_bp < BUCKETS:
+        return here
+    return np.asarray(here & np.array([contrast.pairs for contrast in scoring.contrasts]))
 
 
 def _ratio(segment: SegmentWeight, found: SegmentTotals) -> float:

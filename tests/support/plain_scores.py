@@ -55,6 +55,9 @@ def bit(contrast: Contrast, fact: Fact, *, candidate: bool, limit_us: int) -> bo
     written = fact.latency_us >= 0
     latency_us = fact.latency_us if written else fact.age_us
     slow = latency_us >= limit_us if fact.left and not failed else latency_us > limit_us
+    first_us = fact.ttfb_us if fact.ttfb_us >= 0 else latency_us if written or not failed else -1
+    gone_by_then = fact.left and fact.ttfb_us < 0 and first_us >= limit_us
+    first_in_time = not failed and first_us <= limit_us and not gone_by_then
     match contrast.rule:
         case Rule.BAD:
             return ended_badly if candidate else not ended_well
@@ -65,6 +68,16 @@ def bit(contrast: Contrast, fact: Fact, *, candidate: bool, limit_us: int) -> bo
         case Rule.OPEN:
             never_written_failure = failed and (fact.lost or not written)
             return not (ended and (never_written_failure or not slow))
+        case Rule.GONE:
+            return ended_badly if candidate else not ended_well
+        case Rule.TARDY:
+            return ended and not first_in_time if candidate else not (ended and first_in_time)
+        case Rule.UNMET:
+            return not (ended and first_in_time) if candidate else ended and not first_in_time
+        case Rule.SILENT:
+            waited = first_us > limit_us or (fact.left and not failed and fact.ttfb_us < 0 and first_us == limit_us)
+            silent = waited and not (failed and (fact.lost or first_us < 0))
+            return not ended or silent if candidate else ended and silent
         case Rule.LATER:
             raise AssertionError("pairs only")
 
