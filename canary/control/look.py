@@ -74,6 +74,10 @@ class _Reading:
         horizons = list(await counters.horizons(state.id))
         rows, self._newest = await counters.read(state.id, since=self._newest)
         self._ledger.add(rows)
+        if self._ledger.stale:  # rows were moved while nobody looked
+            self._ledger = Ledger()
+            rows, self._newest = await counters.read(state.id)
+            self._ledger.add(rows)
         totals = self._ledger.settled(horizons, state.scoring)
         evidence = weigh(
             totals,
@@ -89,6 +93,12 @@ class _Reading:
 def segments_of(state: RolloutState) -> list[SegmentWeight]:
     """The rollout's segments as the statistics know them."""
     return [
-        SegmentWeight(id=segment.id, stage=segment.stage, weight_bp=segment.weight_bp, scored=segment.scored)
+        SegmentWeight(
+            id=segment.id,
+            stage=segment.stage,
+            weight_bp=segment.weight_bp,
+            scored=segment.scored,
+            opened_minute=int(segment.opened_at.timestamp()) // 60,
+        )
         for segment in state.segments
     ]
