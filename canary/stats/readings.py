@@ -3,11 +3,12 @@
 import math
 from typing import Final
 
-from canary.stats.facts import Fact
-from canary.stats.grid import Known, Reading, Refused, cost, quality_loss
+from canary.stats.facts import UNTOLD, Fact
+from canary.stats.grid import Known, Reading, Refused, Unknown, cost, quality_loss
 from canary.stats.value_plan import Form, ValueMetric
 from canary.terms import Better, MetricKind, MetricSpec
 
+_UNKNOWN: Final = Unknown()
 _WORST: Final = Known(value=1.0)
 _BEST: Final = Known(value=0.0)
 _BOUND_SLACK: Final = 1 + 1e-9
@@ -27,8 +28,10 @@ def form_of(spec: MetricSpec) -> Form:
             return Form.AMOUNT
 
 
-def reading_of(form: Form, spec: MetricSpec, raw: float | None, fact: Fact) -> Known | Refused:
+def reading_of(form: Form, spec: MetricSpec, raw: float | None, fact: Fact) -> Reading:
     """One answer's value as it is scored: larger is worse; a rate is 0 or 1, a quality the share of its cap that is lost."""
+    if raw == UNTOLD and not (fact.failed and form is Form.QUALITY):
+        return _UNKNOWN
     match form:
         case Form.RATE:
             return _rate(spec, raw)
@@ -59,8 +62,8 @@ def _rate(spec: MetricSpec, raw: float | None) -> Known:
 
 
 def _amount(raw: float | None, fact: Fact) -> Known | Refused:
-    """An answer that did not end well costs what it says, and nothing where it says nothing; others must say it."""
-    if raw is None and (fact.failed or fact.left):
+    """An answer that did not end well, or refuses the request, costs what it says, or nothing; others must say it."""
+    if raw is None and (fact.failed or fact.left or fact.client_error):
         return _BEST
     return cost(raw)
 
@@ -82,7 +85,10 @@ def preferred(
     """A pair as (1, 0) where the candidate lost, (0, 1) where it won, equal in a tie; `facts` are the candidate's and stable's.
 
     A failed answer loses to one that did not fail. One without a readable value loses where absence is bad, and ties otherwise.
+    Where nobody can tell a side's value the pair is unknown.
     """
+    if UNTOLD in (candidate, stable):
+        return _UNKNOWN, _UNKNOWN
     mine, theirs = (_strength(spec, raw, fact) for raw, fact in zip((candidate, stable), facts, strict=True))
     if mine is None or theirs is None or mine == theirs:
         return _BEST, _BEST

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from canary.stats.grid import Known, Refused
+from canary.stats.facts import UNTOLD
+from canary.stats.grid import Known, Refused, Unknown
 from canary.stats.readings import form_of, preferred, raw_of, reading_of
 from canary.stats.value_plan import Form, ValueMetric
 from canary.stats.value_profile import BUILT_IN
@@ -14,7 +15,7 @@ from tests.support.value_plans import a_cost, a_fact, a_preference, a_quality, a
 WELL = a_fact()
 FAILED = a_fact(failed=True)
 LEFT = a_fact(left=True)
-UNREADABLE = [math.nan, math.inf, -math.inf, -1.0]
+UNREADABLE = [math.nan, -math.inf, -1.0]
 LOST, NOTHING_LOST = Known(value=1.0), Known(value=0.0)
 
 
@@ -32,6 +33,18 @@ def test_a_metrics_form_follows_from_its_kind_and_direction() -> None:
 @pytest.mark.parametrize("fact", [WELL, FAILED, LEFT])
 def test_an_amount_that_is_none_is_refused(raw: float, fact: object) -> None:
     assert isinstance(reading_of(Form.AMOUNT, a_cost(), raw, fact), Refused)  # type: ignore[arg-type]
+
+
+def test_what_nobody_can_tell_is_unknown_in_every_form() -> None:
+    for form, spec in ((Form.AMOUNT, a_cost()), (Form.RATE, a_rate()), (Form.QUALITY, a_quality())):
+        assert reading_of(form, spec, UNTOLD, WELL) == Unknown()
+    assert reading_of(Form.QUALITY, a_quality(), UNTOLD, FAILED) == LOST
+    assert preferred(a_preference(), UNTOLD, 1.0, (WELL, WELL)) == (Unknown(), Unknown())
+    assert preferred(a_preference(), 1.0, UNTOLD, (WELL, FAILED)) == (Unknown(), Unknown())
+
+
+def test_an_answer_that_refuses_the_request_costs_nothing_where_it_says_nothing() -> None:
+    assert reading_of(Form.AMOUNT, a_cost(), None, a_fact(client_error=True)) == NOTHING_LOST
 
 
 def test_an_answer_that_ended_well_must_say_its_amount() -> None:
@@ -83,7 +96,7 @@ def test_a_missing_rate_counts_as_the_route_says_and_an_unreadable_one_is_bad(be
     assert reading_of(Form.RATE, a_rate(better=better), None, WELL) == LOST
     lenient = a_rate(better=better, absent_is_bad=False)
     assert reading_of(Form.RATE, lenient, None, WELL) == NOTHING_LOST
-    assert [reading_of(Form.RATE, lenient, raw, WELL) for raw in UNREADABLE] == [LOST] * 4
+    assert [reading_of(Form.RATE, lenient, raw, WELL) for raw in UNREADABLE] == [LOST] * len(UNREADABLE)
 
 
 def test_guards_that_every_rollout_has_are_read_from_the_fact() -> None:
