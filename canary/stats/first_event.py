@@ -8,8 +8,6 @@ where an arm is worse its users are used up sooner, which weakens the claim "wor
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from scipy.special import betaincinv
-
 from canary.stats.bets import rare_log_e
 from canary.terms import BUCKETS, Arm, Frozen
 
@@ -112,6 +110,8 @@ def lower_rate(events: int, n: int) -> float:
     """The lower 5 % limit (Clopper and Pearson) of a rate of which the profile saw `events` in `n`; 0 where it saw none."""
     if not 0 <= events <= n:
         raise ValueError(f"0 <= events <= n expected, found {events} of {n}")
+    from scipy.special import betaincinv  # couriers know first events, and have no memory to spare for all of scipy
+
     return float(betaincinv(events, n - events + 1, LOWER_TAIL)) if events else 0.0
 
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr
-
 from canary.stats import bets as rates
 from canary.stats import means
 from canary.stats.contrast import Contrast, Vector
@@ -111,6 +109,8 @@ def _chance(mean: float, deviation: float, height: float, n: float) -> float:
     if deviation <= 0 or n <= 0:
         return float(n > 0 and mean * n >= height)
     scale = deviation * math.sqrt(n)
+    from scipy.special import log_ndtr, ndtr  # a rollout's state is read where forecasts are not made
+
     straight = float(ndtr((mean * n - height) / scale))
     reflected = float(log_ndtr(-(mean * n + height) / scale)) + 2 * mean * height / deviation**2
     return min(1.0, straight + math.exp(min(reflected, 0.0)))

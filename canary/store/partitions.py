@@ -6,7 +6,9 @@ from typing import Final
 from psycopg import sql
 
 from canary.store.database import Connection, Database
-from canary.store.tables import PARTITIONED
+
+PARTITIONED: Final = ("outcomes", "pairs", "bodies")
+"""Here and not with the declared tables: those need SQLAlchemy, which has no place in a courier's memory."""
 
 _LOCK: Final = 0x63616E646179  # one process makes or drops partitions at a time
 _TODAY: Final = "SELECT (now() AT TIME ZONE 'UTC')::date"

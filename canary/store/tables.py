@@ -37,7 +37,6 @@ metadata: Final = MetaData(
     }
 )
 
-PARTITIONED: Final = ("outcomes", "pairs", "bodies")
 ACTIVE: Final = "phase NOT IN ('done', 'rolled_back', 'cancelled')"
 
 _Col = Column[Any]

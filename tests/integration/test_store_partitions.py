@@ -11,10 +11,9 @@ from canary.stats.counts import to_bytes
 from canary.store.bodies import Bodies, pack_bodies
 from canary.store.books import PostgresRollouts
 from canary.store.database import Database
-from canary.store.partitions import drop_expired, ensure_partitions
+from canary.store.partitions import PARTITIONED, drop_expired, ensure_partitions
 from canary.store.records import Recorder
 from canary.store.rows import BodyRow, CounterDelta, ProfileDelta
-from canary.store.tables import PARTITIONED
 from canary.terms import Phase
 from tests.support.rollouts import a_state
 from tests.support.store_rows import a_batch, a_decision, a_pair_row, an_exchange_id, an_outcome_row, this_hour
