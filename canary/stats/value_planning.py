@@ -115,13 +115,13 @@ class _Planner:
         yield ValueMetric(form=Form.OVER_CAP, spec=guard, index=index, mean=rate, rollback=rollback)
 
     def _preference(self, spec: MetricSpec, index: int) -> ValueMetric:
-        metric = ValueMetric(form=Form.PREFERENCE, spec=spec, index=index, shadow_weight=1.0)
+        metric = ValueMetric(form=Form.PREFERENCE, spec=spec, index=index)
         if not self._lane:
             return msgspec.structs.replace(metric, abstains=NO_PAIRS)
         even = tuple((0.0, 0.0) for _ in self._classes)
         mean = MeanMetric(name=spec.name, grid=RATE_GRID, profile=even, bounded=True)
         rollback = Margin(name=f"{spec.name}.rollback.pairs", delta=spec.rollback_delta, pairs=True)
-        metric = msgspec.structs.replace(metric, mean=mean, rollback_pairs=rollback)
+        metric = msgspec.structs.replace(metric, mean=mean, rollback_pairs=rollback, shadow_weight=1.0)
         if not spec.promotes:
             return metric
         if spec.promote_delta <= 0:

@@ -1,8 +1,8 @@
 """What each metric of values says at one look: evidence of both sides, means in the metric's own unit, task classes."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -23,18 +23,28 @@ from canary.terms import BUCKETS, Scored
 _EARLY: Final = 2.0
 """Where an early stage's gate passes on either evidence, each has half of the error."""
 
+_Parts: TypeAlias = Callable[[Counted, int | None], Vector]  # of one segment, of one stratum or all
+
 
 class Look:
     """The rows of one look: `found` holds one entry for each segment since the rollout's start, by id."""
 
     def __init__(
-        self, plan: ValuePlan, spec: ScoringSpec, found: Sequence[Counted], rollback: Mapping[str, float], *, stage: int
+        self,
+        plan: ValuePlan,
+        spec: ScoringSpec,
+        found: Sequence[Counted],
+        *,
+        rollback: Mapping[str, float],
+        stage: int,
+        gated: Sequence[int] = (),
     ) -> None:
         self._plan = plan
         self._spec = spec
         self._found = [one for one in found if one.scored is Scored.ALL]
         self._coins = [one for one in self._found if 0 < one.weight_bp < BUCKETS]
         self._rollback = rollback
+        self._gates = (None, *gated)  # all strata together, then each that must pass by itself
         self._stage = min(stage, len(spec.stage_factors) - 1)
         self._sides = {side.name: side for side in sides_of_plan(plan)}
 
@@ -92,7 +102,7 @@ class Look:
         if self._stage < 0 or not metric.promote:
             return row if by_pairs is None else msgspec.structs.replace(row, log_e_promote=by_pairs, need_promote=need)
         margin = metric.promote[self._stage]
-        canary = self._log_e(place, margin, [place.canary_parts(margin, one) for one in self._coins])
+        canary = self._least(place, margin, lambda one, gate: place.canary_parts(margin, one, gate), self._coins)
         if by_pairs is None:
             return msgspec.structs.replace(row, log_e_promote=canary, need_promote=need)
         need += math.log(_EARLY)
@@ -103,11 +113,13 @@ class Look:
     def _by_pairs(self, metric: ValueMetric, place: Place, promote: int) -> float:
         margin = metric.promote_pairs[promote]
         first = len(metric.pair_margins) - len(metric.promote_pairs)
-        return self._log_e(place, margin, [place.pair_parts(first + promote, one) for one in self._found])
+        return self._least(place, margin, lambda one, gate: place.pair_parts(first + promote, one, gate), self._found)
 
-    def _log_e(self, place: Place, margin: Margin, parts: Sequence[Vector]) -> float:
-        """By segment id, as sums of logs are the same in the same order only."""
-        return float(combined(place.mean, margin, sum(parts, np.zeros(size_of(place.mean, margin)))))
+    def _least(self, place: Place, margin: Margin, parts: _Parts, found: Sequence[Counted]) -> float:
+        """A class that must pass by itself is a guardrail of its own. By segment id: sums are the same in one order only."""
+        nothing = np.zeros(size_of(place.mean, margin))
+        gates = [sum((parts(one, gate) for one in found), nothing) for gate in self._gates]
+        return min(float(combined(place.mean, margin, total)) for total in gates)
 
     def _pairs(self, place: Place) -> PairCounts:
         if not place.metric.pair_margins:

@@ -34,18 +34,26 @@ class Place:
         place = 0 if self.mean.binary else margin
         return self._blocks[self.metric.number + int(self.metric.in_canary) + place].of(vector)
 
-    def canary_parts(self, margin: Margin, found: Counted) -> Vector:
-        """Components under a margin; a warm-up, and a segment without a coin, say nothing."""
+    def canary_parts(self, margin: Margin, found: Counted, stratum: int | None = None) -> Vector:
+        """Components under a margin, of one stratum or all; a warm-up, and a segment without a coin, say nothing."""
         if found.scored is not Scored.ALL or not 0 < found.weight_bp < BUCKETS:
             return np.zeros(size_of(self.mean, margin))
-        return parts(self.mean, margin, found.weight_bp, self.canary(found.values))
+        return parts(self.mean, margin, found.weight_bp, _only(self.canary(found.values), stratum))
 
-    def pair_parts(self, place: int, found: Counted) -> Vector:
+    def pair_parts(self, place: int, found: Counted, stratum: int | None = None) -> Vector:
         """Components of the pairs under the margin at a place of `pair_margins`."""
         margin = self.metric.pair_margins[place]
         if found.scored is not Scored.ALL:
             return np.zeros(size_of(self.mean, margin))
-        return parts(self.mean, margin, 0, self.pairs(place, found.values))
+        return parts(self.mean, margin, 0, _only(self.pairs(place, found.values), stratum))
+
+
+def _only(counts: Ints, stratum: int | None) -> Ints:
+    if stratum is None:
+        return counts
+    alone = np.zeros_like(counts)
+    alone[stratum] = counts[stratum]
+    return alone
 
 
 class ValueSide:

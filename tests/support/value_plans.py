@@ -129,7 +129,9 @@ def rollback_log_e(plan: ValuePlan, found: Iterable[Counted]) -> dict[str, float
     }
 
 
-def evidence_of(plan: ValuePlan, spec: ScoringSpec, *found: Counted, stage: int = 0) -> dict[str, MetricEvidence]:
+def evidence_of(
+    plan: ValuePlan, spec: ScoringSpec, *found: Counted, stage: int = 0, gated: tuple[int, ...] = ()
+) -> dict[str, MetricEvidence]:
     """Rows by metric."""
-    rows = Look(plan, spec, found, rollback_log_e(plan, found), stage=stage).rows()
+    rows = Look(plan, spec, found, rollback=rollback_log_e(plan, found), stage=stage, gated=gated).rows()
     return {row.metric: row for row in rows}
