@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from canary.control.growth import Growth
+from canary.errors import CountersMoved
 from canary.ports import CounterBook
 from canary.rollout.state import RolloutState
 from canary.stats.counts import Ledger, Totals
@@ -22,6 +23,8 @@ class Seen(Frozen, frozen=True, kw_only=True):
     evidence: Evidence | None = None  # None before there is traffic to count
     totals: Mapping[str, int] = {}  # the settled counts that the evidence was made of
     counted: Totals | None = None  # the same, as they were read
+    newest: int = 0  # up to which revision the counters were read
+    old_minute: int = 0  # the fleet's rows up to here may become totals: no bet reads them by the minute; 0: none
     profile: Profile | None = None  # of a pending rollout
     profile_n: int = 0
     profile_per_s: float | None = None
@@ -72,12 +75,7 @@ class _Reading:
             return Seen(evidence=silent(STICKY if state.sticky else "no scoring", newest_tick_age_s=age_s))
         # Horizons first: one that is newer than the rows beside it would settle starts whose ends were not read yet.
         horizons = list(await counters.horizons(state.id))
-        rows, self._newest = await counters.read(state.id, since=self._newest)
-        self._ledger.add(rows)
-        if self._ledger.stale:  # rows were moved while nobody looked
-            self._ledger = Ledger()
-            rows, self._newest = await counters.read(state.id)
-            self._ledger.add(rows)
+        await self._read_on(state.id, counters)
         totals = self._ledger.settled(horizons, state.scoring)
         evidence = weigh(
             totals,
@@ -87,7 +85,25 @@ class _Reading:
             newest_tick_age_s=age_s,
             sticky=state.sticky,
         )
-        return Seen(evidence=evidence, totals=totals.flat(state.scoring), counted=totals)
+        return Seen(
+            evidence=evidence,
+            totals=totals.flat(state.scoring),
+            counted=totals,
+            newest=self._newest,
+            old_minute=self._ledger.old_minute,
+        )
+
+    async def _read_on(self, rollout: str, counters: CounterBook) -> None:
+        """Takes in what grew; all anew where rows were moved together while nobody looked."""
+        try:
+            rows, self._newest = await counters.read(rollout, since=self._newest)
+            self._ledger.add(rows)
+        except CountersMoved:
+            self._ledger.stale = True
+        if self._ledger.stale:
+            self._ledger = Ledger()
+            rows, self._newest = await counters.read(rollout)
+            self._ledger.add(rows)
 
 
 def segments_of(state: RolloutState) -> list[SegmentWeight]:

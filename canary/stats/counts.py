@@ -38,6 +38,9 @@ _CODE_MASK: Final = ~(_SECOND_MASK | _STRATUM_MASK << STRATUM_SHIFT)
 _CORRECTABLE_MIN: Final = 120
 """For this long a newer row can still replace a folded minute. Nothing settled changes any more, so it need not be longer."""
 
+_SLACK_MIN: Final = 10
+"""Clocks of journals differ, and the one in the middle may go back when another takes its place."""
+
 _AFTER_ALL: Final = 2**62
 """The tick of a journal that will say nothing more."""
 
@@ -166,6 +169,8 @@ class Ledger:
     def __init__(self) -> None:
         self.stale = False
         """Something was moved that this ledger had added up for good: a new one must read all rows anew."""
+        self.old_minute = 0
+        """Nobody reads minutes up to here one by one any more, as of the last look."""
         self._open: dict[_Key, _Row] = {}
         self._folded: dict[_Key, _Row] = {}  # while a correction may come
         self._gone: set[_Key] = set()
@@ -268,6 +273,7 @@ class Ledger:
         now = self._now(live, look)
         recent = [place for place in sorted({*self._blocks, *look.blocks}) if place[0] > now - LENGTH]
         blocks = [block for place in recent if (block := self._block(place, look)).any]
+        self.old_minute = max(0, now - LENGTH - _SLACK_MIN)
         self._forget(now)
         return look.totals(blocks, as_of_us=live[0] if live else 0)
 
