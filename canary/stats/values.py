@@ -48,4 +48,5 @@ def rows(
 
     Promote margins are those of the stage (-1: the shadow's; beyond the last: the last's).
     """
-    return tuple(Look(scoring.values, scoring.spec, found, rollback_log_e, stage=stage).rows())
+    look = Look(scoring.values, scoring.spec, found, rollback=rollback_log_e, stage=stage, gated=scoring.gated)
+    return tuple(look.rows())
