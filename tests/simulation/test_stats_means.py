@@ -13,7 +13,7 @@ from canary.stats.contrast import Contrast, Rule
 from canary.stats.intervals import RateCounts, mean_ratio, rate_difference, rate_interval
 from canary.stats.means import Margin, MeanMetric, combined, pair_grid
 from canary.stats.means import log_factors as mean_factors
-from canary.stats.restarts import Restarts
+from canary.stats.restarts import LENGTH, log_shares, restarted_log_e, running
 from canary.stats.tables import Vector
 from tests.support.values import (
     Floats,
@@ -183,18 +183,17 @@ def errors(seed: int, *, blocks: int, onset: int, bad: float, weight: float = 0.
     """Log e from the start and with restarts, after each block of a canary that breaks after `onset` blocks."""
     rng = np.random.default_rng(seed)
     factors, prior = log_factors(ERRORS, weight), np.full(8, -math.log(8))
-    restarts, whole, mixture = Restarts(8, lambda parts: mixed(prior, parts)), [], []
-    running = np.zeros(8)
+    whole, mixture, parts = [], [], np.zeros((0, 8))
     for block in range(blocks):
         rate = bad if block >= onset else 0.005
         mine = rng.binomial(BLOCK, weight)
         broken, failed = rng.binomial(mine, rate), rng.binomial(BLOCK - mine, 0.005)
         counts = np.array([broken, mine - broken, failed, BLOCK - mine - failed], dtype=np.float64)
-        part = np.asarray((factors * counts).sum(axis=1))
-        restarts.close(part)
-        running = running + part
-        whole.append(float(mixed(prior, running)))
-        mixture.append(restarts.log_e())
+        parts = np.vstack([parts, (factors * counts).sum(axis=1)])
+        kept = parts[-LENGTH:]
+        whole.append(float(mixed(prior, parts.sum(axis=0))))
+        shares = log_shares(range(len(parts) - len(kept) + 1, len(parts) + 1), whole=len(kept) == len(parts))
+        mixture.append(restarted_log_e(whole[-1], mixed(prior, running(kept)), shares))
     return np.array(whole), np.array(mixture)
 
 
@@ -210,7 +209,7 @@ def test_a_late_onset_is_found_earlier_than_by_the_bet_from_the_start() -> None:
 
 
 def test_restarts_roll_an_equal_candidate_back_in_5_percent_of_runs_at_most() -> None:
-    """Two and a half hours, so that starts are stopped too."""
+    """Two and a half hours, so that starts are given up too."""
     stopped = [errors(seed, blocks=150, onset=150, bad=0.005)[1].max() >= NEED for seed in range(60)]
     assert sum(stopped) / 60 <= 0.05
 

@@ -18,6 +18,10 @@ def metric(scoring: Scoring, name: str) -> Metric:
     return next(found for found in scoring.metrics if found.name == name)
 
 
+def budget(scoring: Scoring) -> float:
+    return sum(found.share for found in scoring.metrics) + scoring.values.share
+
+
 def age_s(scoring: Scoring, name: str) -> float:
     return next(contrast.age_us for contrast in scoring.contrasts if contrast.name == name) / 1e6
 
@@ -53,10 +57,11 @@ def test_each_side_waits_for_its_own_largest_threshold() -> None:
 
 def test_ages_that_coincide_are_one_metric_and_their_shares_add() -> None:
     apart, merged = a_scoring(**CANARY_ONLY), a_scoring(answer_timeout_s=2.0, **CANARY_ONLY)
-    assert [found.name for found in apart.metrics if found.share] == ["error_fast", "error", "error_timeout", "latency"]
-    assert [found.name for found in merged.metrics if found.share] == ["error_fast", "error", "latency"]
+    budgeted = ["error_fast", "error", "error_timeout", "latency", "throughput"]
+    assert [found.name for found in apart.metrics if found.share] == budgeted
+    assert [found.name for found in merged.metrics if found.share] == [name for name in budgeted if name != "error_timeout"]
     assert age_s(merged, "error.rollback") == 3
-    assert metric(merged, "error").share == pytest.approx(0.23 / 0.55)
+    assert metric(merged, "error").share == pytest.approx(0.23 / 0.70)
     assert metric(merged, "error").promote  # the row at the timeout's age carries the errors' gate
     assert metric(apart, "error_timeout").promote
     assert not metric(apart, "error").promote
@@ -64,7 +69,7 @@ def test_ages_that_coincide_are_one_metric_and_their_shares_add() -> None:
 
 def test_the_budget_is_spent_once() -> None:
     for changes in ({}, CANARY_ONLY, {"answer_timeout_s": 2.0}, {"latency": ()}):
-        assert sum(found.share for found in a_scoring(**changes).metrics) == pytest.approx(1.0)
+        assert budget(a_scoring(**changes)) == pytest.approx(1.0)
 
 
 def test_the_shadow_feeds_errors_at_the_timeouts_age_and_latency() -> None:
@@ -115,6 +120,7 @@ def test_a_quantile_without_a_promote_margin_is_guarded_only() -> None:
         "error_timeout",
         "latency",
         "p50",
+        "throughput",
         "shadow_error",
     ]
     assert len(metric(scoring, "latency").canary) == 2
@@ -138,8 +144,8 @@ def test_quantiles_that_the_profile_cannot_know_are_left_out() -> None:
     ]
     broken = Answers.of(age_us=np.full(50, 9_000), latency_us=np.full(50, 8_000), failed=np.ones(50, dtype=bool))
     none = freeze(profile_of(broken), a_spec())
-    assert [found.name for found in none.metrics] == ["error_fast", "error_timeout", "shadow_error"]
-    assert sum(found.share for found in none.metrics) == pytest.approx(1.0)
+    assert [found.name for found in none.metrics] == ["error_fast", "error_timeout", "throughput", "shadow_error"]
+    assert budget(none) == pytest.approx(1.0)
 
 
 def test_effects_start_from_the_nulls_rate() -> None:

@@ -51,13 +51,19 @@ def log_e(contrast: Contrast, *parts: tuple[float, Four]) -> float:
     return float(mixed(np.full(len(components), -math.log(len(components))), np.asarray(components)))
 
 
+def late(from_start: float) -> float:
+    """With the half that bets on late onset, which has seen no minute: 1."""
+    return math.log(0.5 * math.exp(from_start) + 0.5)
+
+
 def contrast(name: str) -> Contrast:
     return SCORING.contrasts[NAMES.index(name)]
 
 
 def test_without_counts_nothing_is_said() -> None:
     evidence = weigh(Totals(), SCORING, [a_segment()], stage=0)
-    assert [found.log_e_rollback or found.log_e_promote or 0.0 for found in evidence.metrics] == pytest.approx([0.0] * 8)
+    said = [found.log_e_rollback or found.log_e_promote or 0.0 for found in evidence.metrics]
+    assert said == pytest.approx([0.0] * (len(SCORING.metrics) + len(SCORING.values.metrics)))
     assert not any(found.breached for found in evidence.metrics)
     assert not any(found.cleared for found in evidence.metrics if found.need_promote is not None)
     assert (evidence.pairs, evidence.stage_settled_s, evidence.newest_tick_age_s) == (0, 0.0, None)
@@ -67,9 +73,9 @@ def test_a_metric_without_a_shadow_is_its_canary_lane() -> None:
     four = (9, 91, 10, 1_890)
     evidence = weigh(totals(error__rollback=four), SCORING, [a_segment()], stage=0)
     found = row(evidence, "error")
-    assert found.log_e_rollback == pytest.approx(log_e(contrast("error.rollback"), (0.05, four)))
+    assert found.log_e_rollback == pytest.approx(late(log_e(contrast("error.rollback"), (0.05, four))))
     assert (found.n_candidate, found.bad_candidate, found.n_stable, found.bad_stable) == (100, 9, 1_900, 10)
-    assert found.need_rollback == pytest.approx(-math.log(0.05 * 0.15 / 0.55))
+    assert found.need_rollback == pytest.approx(-math.log(0.05 * 0.15 / 0.70))
     assert found.breached
 
 
@@ -83,7 +89,7 @@ def test_segments_multiply_inside_each_component() -> None:
     )
     expected = log_e(contrast("error.rollback"), (0.05, first), (0.5, second))
     apart = log_e(contrast("error.rollback"), (0.05, first)) + log_e(contrast("error.rollback"), (0.5, second))
-    assert row(found, "error").log_e_rollback == pytest.approx(expected)
+    assert row(found, "error").log_e_rollback == pytest.approx(late(expected))
     assert expected != pytest.approx(apart)
 
 
@@ -92,7 +98,7 @@ def test_latency_averages_its_thresholds_on_the_rollback_side() -> None:
     counts: dict[str, Four] = {"p50__rollback": (80, 20, 950, 950), "p99__rollback": (1, 99, 20, 1_880)}
     found = row(weigh(totals(scoring, **counts), scoring, [a_segment()], stage=0), "latency")
     each = [log_e(contrast(f"p{p}.rollback"), (0.05, counts.get(f"p{p}__rollback", (0, 0, 0, 0)))) for p in (50, 95, 99)]
-    assert found.log_e_rollback == pytest.approx(math.log(sum(map(math.exp, each)) / 3))
+    assert found.log_e_rollback == pytest.approx(late(math.log(sum(map(math.exp, each)) / 3)))
     assert found.bad_candidate == 80  # people see the threshold that says most
     assert found.min_events == 0
 
@@ -103,7 +109,7 @@ def test_the_lanes_share_one_share_of_the_budget() -> None:
         weigh(totals(error__rollback__pairs=pair), SCORING, [a_segment(stage=-1, weight_bp=0)], stage=-1), "error_timeout"
     )
     shadow = log_e(contrast("error.rollback.pairs"), (0.0, pair))
-    assert found.log_e_rollback == pytest.approx(math.log(0.75 + 0.25 * math.exp(shadow)))
+    assert found.log_e_rollback == pytest.approx(late(math.log(0.75 + 0.25 * math.exp(shadow))))
     assert (found.pairs, found.pairs_worse, found.pairs_better, found.candidate_events) == (200, 12, 0, 12)
     canary = (9, 91, 10, 1_890)
     both_lanes = row(
@@ -111,7 +117,7 @@ def test_the_lanes_share_one_share_of_the_budget() -> None:
         "error_timeout",
     )
     live = log_e(contrast("error_timeout.rollback"), (0.05, canary))
-    assert both_lanes.log_e_rollback == pytest.approx(math.log(0.75 * math.exp(live) + 0.25 * math.exp(shadow)))
+    assert both_lanes.log_e_rollback == pytest.approx(late(math.log(0.75 * math.exp(live) + 0.25 * math.exp(shadow))))
     assert both_lanes.candidate_events == 21
 
 
@@ -120,7 +126,7 @@ def test_latency_in_the_shadow_averages_three_tables_and_the_sign_table() -> Non
         weigh(totals(later__rollback__pairs=(0, 30, 5, 0)), SCORING, [a_segment(stage=-1, weight_bp=0)], stage=-1), "latency"
     )
     sign = log_e(contrast("later.rollback.pairs"), (0.0, (0, 30, 5, 0)))
-    assert found.log_e_rollback == pytest.approx(math.log(0.75 + 0.25 * (3 + math.exp(sign)) / 4))
+    assert found.log_e_rollback == pytest.approx(late(math.log(0.75 + 0.25 * (3 + math.exp(sign)) / 4)))
 
 
 def test_too_few_events_stop_nothing() -> None:
