@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+
 from canary.stats import bets as rates
 from canary.stats import means
 from canary.stats.contrast import Contrast, Vector
