@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from canary.stats.cells import WHOLE, from_bytes, part_of, to_bytes
-from canary.stats.profile import profile_cells
-from canary.stats.scoring import Fact
 from canary.store.rows import CounterDelta, JournalState, ProfileDelta
 
 MINUTE_US: Final = 60_000_000
@@ -57,12 +55,12 @@ class Cells:
             counts[key] = counts.get(key, 0) + 1
             self._changed_parts.add(part)
 
-    def profile(self, place: tuple[str, str, int], fact: Fact) -> None:
-        """Adds one outcome of a version as stable to the row of (route, version hash, hour of start)."""
+    def profile(self, place: tuple[str, str, int], keys: Iterable[int]) -> None:
+        """Adds one outcome of a version as stable, in its profile cells, to the row of (route, version hash, hour of start)."""
         counts = self._hours.get(place)
         if counts is None:
             counts = self._hours[place] = {}
-        for key in profile_cells(fact):
+        for key in keys:
             counts[key] = counts.get(key, 0) + 1
         self._changed_hours.add(place)
 

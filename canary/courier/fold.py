@@ -7,34 +7,38 @@ and every whole answer makes exactly one outcome row, every sent copy exactly on
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-
 from canary.courier.cells import HOUR_US, MINUTE_US, Cells
 from canary.courier.first_events import UnitEvents
-from canary.courier.known import UNKNOWN_ROUTE, Known, SegmentFacts
+from canary.courier.hearing import Heard, facts_text, lost_fact
+from canary.courier.known import NOTHING_MEASURED, UNKNOWN_ROUTE, Known, RouteFacts, SegmentFacts
 from canary.courier.making import body_row, content_type, lost_outcome_row, lost_pair_row, outcome_row, pair_row
 from canary.courier.tally import Tally
-from canary.observe.outcome import Outcome, observe
-from canary.stats.scoring import Fact, ends, pair_drops, pair_ends, pair_starts, starts
-from canary.store.frames import Frame, Live, Open, Pair, Tick
+from canary.observe.outcome import observe
+from canary.stats.facts import Fact
+from canary.stats.profile import profile_cells
+from canary.stats.scoring import Scoring, ends, pair_drops, pair_ends, pair_starts, starts
+from canary.stats.values import value_profile_cells
+from canary.store.frames import Frame, Live, Open, Pair, Side, Tick
 from canary.store.journal import without_bodies
 from canary.store.rows import BodyRow, OutcomeRow, PairRow
 from canary.terms import Arm, AssignedBy
 
 SLACK_US: Final = 2_000_000  # ticks come each second
-LOST: Final = Fact(age_us=0, latency_us=-1, failed=True, left=False, lost=True)
 _PROFILED: Final = frozenset({AssignedBy.DEFAULT, AssignedBy.HASH})
 
 
 class Waiting:
     """A live frame whose copy was sent."""
 
-    __slots__ = ("frame", "outcome", "segment")
+    __slots__ = ("fact", "frame", "outcome", "segment", "told")
 
-    def __init__(self, frame: Live, outcome: Outcome, *, segment: SegmentFacts | None) -> None:
+    def __init__(self, frame: Live, heard: Heard, *, segment: SegmentFacts | None, told: str) -> None:
         self.frame = frame  # without bodies: the pair frame repeats them
-        self.outcome = outcome
+        self.outcome = heard.outcome
         self.segment = segment  # None where its start was not counted
+        # an answer that is not whole here is read once more, from the pair, which may bring more of it
+        self.fact = heard.fact(segment.reader) if segment is not None and heard.is_whole else None
+        self.told = told if heard.is_whole else ""
 
 
 class Fold:
@@ -61,9 +65,9 @@ class Fold:
                     self.units.opened(frame, self._counted(frame))
                 case Live():
                     counted = self.opens.pop(frame.exchange_id, None) is not None or frame.carried
-                    outcome = self._observe(frame)
-                    self.units.ended(frame.exchange_id, _fact(outcome), copied=bool(frame.mirror))
-                    self._begin_waiting(frame, outcome, counted=counted)
+                    heard = self._hear(frame, frame.side)
+                    self.units.ended(frame.exchange_id, heard.fact(NOTHING_MEASURED), copied=bool(frame.mirror))
+                    self._begin_waiting(frame, heard, counted=counted)
                 case Pair():
                     self.opens.pop(frame.live.exchange_id, None)
                     self.waiting.pop(frame.live.exchange_id, None)
@@ -91,8 +95,8 @@ class Fold:
             segment = self._counted(opened)
             self.outcomes.append(lost_outcome_row(opened, self.known.segments.get(opened.segment)))
             if segment is not None and segment.scoring is not None:
-                lost = msgspec.structs.replace(LOST, unit_hash=opened.unit_hash)
-                keys = ends(segment.scoring, opened.arm, opened.start_at_us, lost, stratum=opened.stratum)
+                lost, stratum = lost_fact(opened.exchange_id, opened.unit_hash), _stratum(opened, segment.scoring)
+                keys = ends(segment.scoring, opened.arm, opened.start_at_us, lost, stratum=stratum)
                 self.cells.count((segment.rollout, opened.segment, opened.start_at_us // MINUTE_US), keys)
         for waiting in self.waiting.values():  # a lost pair stays open to the statistics: see `pair_ends`
             self.pairs.append(lost_pair_row(waiting.frame, waiting.outcome, rollout=self._rollout(waiting.frame.segment)))
@@ -117,9 +121,10 @@ class Fold:
             return
         if segment is None or segment.scoring is None:
             return
-        keys = starts(segment.scoring, frame.arm, frame.start_at_us, stratum=frame.stratum, unit_hash=frame.unit_hash)
+        stratum = _stratum(frame, segment.scoring)
+        keys = starts(segment.scoring, frame.arm, frame.start_at_us, stratum=stratum, unit_hash=frame.unit_hash)
         if frame.mirrored:
-            keys += pair_starts(segment.scoring, frame.start_at_us, stratum=frame.stratum, unit_hash=frame.unit_hash)
+            keys += pair_starts(segment.scoring, frame.start_at_us, stratum=stratum, unit_hash=frame.unit_hash)
         self.cells.count((segment.rollout, frame.segment, frame.start_at_us // MINUTE_US), keys)
 
     def _live(self, frame: Live, carried_is_known: bool) -> None:
@@ -127,25 +132,24 @@ class Fold:
         if frame.carried and (exchange_id in self.waiting or carried_is_known):
             if exchange_id not in self.waiting:
                 # its open frame stood in an older segment: taken as counted, as all of a copied answer's are
-                outcome = self._observe(frame)
-                self._begin_waiting(frame, outcome, counted=True)
+                self._begin_waiting(frame, self._hear(frame, frame.side), counted=True)
             return
-        outcome = self._observe(frame)
-        fact = _fact(outcome, frame.unit_hash)
+        route = self.known.routes.get(frame.route, UNKNOWN_ROUTE)
+        heard = self._hear(frame, frame.side)
+        fact = heard.fact(route.reader)
+        told = facts_text(route.reader, fact)
         self.units.ended(exchange_id, fact, copied=bool(frame.mirror))
         opened = self.opens.pop(exchange_id, None)
-        self.outcomes.append(outcome_row(frame, outcome, rollout=self._rollout(frame.segment)))
-        self._tally.live(frame, outcome)
+        self.outcomes.append(outcome_row(frame, heard.outcome, rollout=self._rollout(frame.segment), facts=told))
+        self._tally.live(frame, heard.outcome)
+        if frame.arm is Arm.STABLE and frame.assigned_by in _PROFILED:
+            self._profile(frame, route, fact)
+        if opened is not None:
+            self._count_end(opened, heard, copied=bool(frame.mirror))
         if frame.mirror:
-            self._begin_waiting(frame, outcome, counted=opened is not None)
+            self._begin_waiting(frame, heard, counted=opened is not None, told=told)
         else:
             self._body(frame, None)
-        if opened is not None:
-            self._count_end(opened, fact, copied=bool(frame.mirror))
-        if frame.arm is Arm.STABLE and frame.assigned_by in _PROFILED:
-            version_hash = self.known.hashes.get((frame.route, frame.side.version))
-            if version_hash is not None:
-                self.cells.profile((frame.route, version_hash, frame.start_at_us // HOUR_US), fact)
 
     def _pair(self, frame: Pair) -> None:
         live = frame.live
@@ -156,28 +160,45 @@ class Fold:
             self._live(live, carried_is_known=False)  # its live frame was damaged: the pair repeats it
             waiting = self.waiting.pop(live.exchange_id)
         route = self.known.routes.get(live.route, UNKNOWN_ROUTE)
-        shadow = observe(frame.shadow, kind=route.kind, content_type=content_type(frame.shadow))
         segment = waiting.segment
+        reader = segment.reader if segment is not None else route.reader
         # looked at anew: the pair brings the bodies of both sides, so that an error inside a stream is seen in both
-        outcome = self._observe(live)
-        self.pairs.append(pair_row(frame, outcome, shadow=shadow, rollout=self._rollout(live.segment)))
+        mine, shadow = self._hear(live, live.side), self._hear(live, frame.shadow)
+        live_fact, shadow_fact = waiting.fact or mine.fact(reader), shadow.fact(reader)
+        told = (
+            waiting.told or facts_text(route.reader, mine.fact(route.reader)),
+            facts_text(route.reader, shadow.fact(route.reader)),
+        )
+        rollout = self._rollout(live.segment)
+        self.pairs.append(pair_row(frame, mine.outcome, shadow=shadow.outcome, rollout=rollout, facts=told))
         self._body(live, frame)
-        self.units.paired(live.exchange_id, _fact(outcome), _fact(shadow))
+        self.units.paired(live.exchange_id, live_fact, shadow_fact)
         if segment is not None and segment.scoring is not None and self._still_counts(segment, live.start_at_us):
-            fact = _fact(outcome, live.unit_hash)
-            keys = pair_ends(segment.scoring, live.start_at_us, fact, _fact(shadow), stratum=live.stratum)
+            stratum = _stratum(live, segment.scoring)
+            keys = pair_ends(segment.scoring, live.start_at_us, live_fact, shadow_fact, stratum=stratum)
             self.cells.count((segment.rollout, live.segment, live.start_at_us // MINUTE_US), keys)
+
+    def _profile(self, frame: Live, route: RouteFacts, fact: Fact) -> None:
+        """Cells of an answer of stable under what the route measures now."""
+        version_hash = self.known.hashes.get((frame.route, frame.side.version))
+        if version_hash is None:
+            return
+        measures = route.reader.measures
+        keys = profile_cells(fact, stratum=frame.stratum, first_byte=measures.first_byte)
+        keys += value_profile_cells(measures, fact, frame.stratum)
+        self.cells.profile((frame.route, version_hash, frame.start_at_us // HOUR_US), keys)
 
     def _tick(self, frame: Tick) -> None:
         self.tick_at_us = max(self.tick_at_us, frame.at_us)
         self.units.tick(self.tick_at_us)
 
-    def _count_end(self, opened: Open, fact: Fact, *, copied: bool) -> None:
+    def _count_end(self, opened: Open, heard: Heard, *, copied: bool) -> None:
         """Cells of an end whose start was counted; segment, arm and stratum are those of the open frame."""
         segment = self._counted(opened)
         if segment is None or segment.scoring is None:
             return
-        start_at_us, stratum = opened.start_at_us, opened.stratum
+        fact = heard.fact(segment.reader)
+        start_at_us, stratum = opened.start_at_us, _stratum(opened, segment.scoring)
         keys = ends(segment.scoring, opened.arm, start_at_us, fact, stratum=stratum)
         if opened.mirrored and not copied:
             keys += pair_drops(segment.scoring, start_at_us, fact.age_us, stratum=stratum, unit_hash=opened.unit_hash)
@@ -194,16 +215,18 @@ class Fold:
         """False once the minute is closed: its end and the timeout are behind the journal's tick."""
         return self.tick_at_us <= (start_at_us // MINUTE_US + 1) * MINUTE_US + segment.timeout_us + SLACK_US
 
-    def _begin_waiting(self, frame: Live, outcome: Outcome, *, counted: bool) -> None:
+    def _begin_waiting(self, frame: Live, heard: Heard, *, counted: bool, told: str = "") -> None:
         if not frame.mirror:
             return
         segment = self.known.segments.get(frame.segment) if counted else None
         self.units.waits(frame, segment)
-        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), outcome, segment=segment)
+        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), heard, segment=segment, told=told)
 
-    def _observe(self, frame: Live) -> Outcome:
+    def _hear(self, frame: Live, side: Side) -> Heard:
+        """One side's answer, the live one or its shadow's."""
         route = self.known.routes.get(frame.route, UNKNOWN_ROUTE)
-        return observe(frame.side, kind=route.kind, content_type=content_type(frame.side))
+        outcome = observe(side, kind=route.kind, content_type=content_type(side))
+        return Heard(side, outcome, exchange_id=frame.exchange_id, unit_hash=frame.unit_hash)
 
     def _rollout(self, segment: int) -> str:
         facts = self.known.segments.get(segment)
@@ -215,11 +238,7 @@ class Fold:
             self.bodies.append(row)
 
 
-def _fact(outcome: Outcome, unit_hash: bytes = b"") -> Fact:
-    return Fact(
-        age_us=outcome.age_us,
-        latency_us=outcome.latency_us,
-        failed=outcome.failed,
-        left=outcome.left,
-        unit_hash=unit_hash,
-    )
+def _stratum(frame: Open | Live, scoring: Scoring) -> int:
+    """The request's task class; one that was named after the rollout began is no class of it."""
+    stratum = frame.stratum
+    return stratum if not stratum or stratum < scoring.strata else 0

@@ -5,13 +5,15 @@ from typing import Final
 
 import msgspec
 
+from canary.observe.values import Reader, reader_of
 from canary.ports import Published
 from canary.rollout.state import RolloutState
 from canary.split.spec import RouteSpec
 from canary.stats.scoring import Scoring
-from canary.terms import RouteKind, Scored
+from canary.terms import Measures, RouteKind, Scored
 
 OFF: Final = "off"
+NOTHING_MEASURED: Final = reader_of(Measures())
 
 
 class SegmentFacts(msgspec.Struct, frozen=True):
@@ -24,6 +26,7 @@ class SegmentFacts(msgspec.Struct, frozen=True):
     scoring: Scoring | None
     timeout_us: int  # answer timeout: no outcome counts later
     weight_bp: int = 0  # 0: no coin is tossed
+    reader: Reader = NOTHING_MEASURED  # of what was measured when the rollout was created
 
 
 class RouteFacts(msgspec.Struct, frozen=True):
@@ -32,6 +35,7 @@ class RouteFacts(msgspec.Struct, frozen=True):
     kind: RouteKind = RouteKind.HTTP
     full_bodies: bool = False
     keep_us: int = 0
+    reader: Reader = NOTHING_MEASURED
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -62,10 +66,12 @@ def _route_facts(route: RouteSpec) -> RouteFacts:
         kind=route.kind,
         full_bodies=route.record.bodies != OFF,
         keep_us=route.record.keep_days * 86_400_000_000,
+        reader=reader_of(route.measures),
     )
 
 
 def _segment_facts(state: RolloutState) -> dict[int, SegmentFacts]:
+    reader = reader_of(state.measures)
     return {
         segment.id: SegmentFacts(
             rollout=state.id,
@@ -75,6 +81,7 @@ def _segment_facts(state: RolloutState) -> dict[int, SegmentFacts]:
             scoring=None if segment.scored is Scored.NONE else state.scoring,
             timeout_us=int(state.answer_timeout_s * 1e6),
             weight_bp=segment.weight_bp,
+            reader=reader,
         )
         for segment in state.segments
     }

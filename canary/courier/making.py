@@ -14,8 +14,8 @@ from canary.terms import Arm, AssignedBy, Ending, Fault, Lane
 _json: Final = msgspec.json.Encoder().encode
 
 
-def outcome_row(frame: Live, outcome: Outcome, *, rollout: str) -> OutcomeRow:
-    """The row of a client's answer."""
+def outcome_row(frame: Live, outcome: Outcome, *, rollout: str, facts: str = "") -> OutcomeRow:
+    """The row of a client's answer; `facts` are its values as JSON."""
     side = frame.side
     return OutcomeRow(
         frame.exchange_id,
@@ -49,6 +49,7 @@ def outcome_row(frame: Live, outcome: Outcome, *, rollout: str) -> OutcomeRow:
         frame.path,
         _headers(frame.request_headers),
         _headers(side.headers),
+        facts,
     )
 
 
@@ -84,10 +85,11 @@ def lost_outcome_row(frame: Open, segment: SegmentFacts | None) -> OutcomeRow:
     )
 
 
-def pair_row(frame: Pair, live: Outcome, *, shadow: Outcome, rollout: str) -> PairRow:
-    """The row of both answers."""
+def pair_row(frame: Pair, live: Outcome, *, shadow: Outcome, rollout: str, facts: tuple[str, str] = ("", "")) -> PairRow:
+    """The row of both answers; `facts` are the values of the live one and the shadow's as JSON."""
     same = same_body(frame.live.side, frame.shadow)
-    return _pair_row(frame.live, live, shadow=shadow, rollout=rollout, same=same, version=frame.shadow.version)
+    row = _pair_row(frame.live, live, shadow=shadow, rollout=rollout, same=same, version=frame.shadow.version)
+    return msgspec.structs.replace(row, facts=facts[0], shadow_facts=facts[1]) if any(facts) else row
 
 
 def lost_pair_row(frame: Live, live: Outcome, *, rollout: str) -> PairRow:

@@ -6,6 +6,7 @@ place is no number, and UNTOLD where nobody can tell any more, because we did no
 
 import math
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -45,22 +46,26 @@ EMPTY: Final = Reading((), b"")
 class Reader:
     """Reads what one route measures; made once, as sources are parsed."""
 
-    __slots__ = ("_sources", "_text")
+    __slots__ = ("_sources", "_text", "measures", "names", "reads")
 
     def __init__(self, measures: Measures) -> None:
+        self.measures = measures
+        self.names = tuple(metric.name for metric in measures.metrics)
         self._sources = tuple(read_source(metric.source) for metric in measures.metrics)
         self._text = read_text_source(measures.diversity) if measures.diversity else None
-
-    @property
-    def reads(self) -> bool:
-        """False where there is nothing to read."""
-        return bool(self._sources) or self._text is not None
+        self.reads = bool(self._sources) or self._text is not None  # False where there is nothing to read
 
     def read(self, side: Captured, outcome: Outcome) -> Reading:
         """Values and digest of one answer; its body is decoded at most once."""
         content = Content(side)
         values = tuple([_value(source, side, outcome, content=content) for source in self._sources])
         return Reading(values, b"" if self._text is None else _digest(self._text, outcome, content=content))
+
+
+@lru_cache(maxsize=256)
+def reader_of(measures: Measures) -> Reader:
+    """The one reader of these measures."""
+    return Reader(measures)
 
 
 def number_of(text: str) -> float:

@@ -8,7 +8,8 @@ import pytest
 
 from canary.courier.watch import PlanWatch, ReplacedDatabase
 from canary.errors import DataRefused, StaleRevision, StoreAway, StoreError
-from canary.stats.cells import from_bytes
+from canary.stats.cells import METRIC_SHIFT, from_bytes
+from canary.stats.values import FIRST_VALUE
 from canary.store.frames import Frame, Live, Open, Pair
 from canary.store.journal import JournalWriter
 from canary.store.rows import RecordBatch
@@ -66,6 +67,11 @@ def _totals(records: FakeRecords) -> dict[int, int]:
     return totals
 
 
+def _of_contrasts(records: FakeRecords) -> dict[int, int]:
+    """Totals without the cells of values."""
+    return {key: count for key, count in _totals(records).items() if key >> METRIC_SHIFT < FIRST_VALUE}
+
+
 async def test_an_exchange_makes_one_row_and_one_pair(tmp_path: Path) -> None:
     around = Surroundings(tmp_path)
     writer = a_writer(around.spool)
@@ -96,10 +102,10 @@ async def test_starts_ends_and_profile_are_counted(tmp_path: Path) -> None:
     write(writer, an_open())
     await carried(around.tail(the_journal(around.spool)))
     # 4 starts, 4 meant copies, 3 ends, 3 pair ends
-    assert sorted(_totals(around.records).values()) == [3, 3, 4, 4]
+    assert sorted(_of_contrasts(around.records).values()) == [3, 3, 4, 4]
     ((route, version_hash, _, _), cells), *none = around.records.profiles.items()
     assert (route, version_hash, none) == ("chat", "hash-v1", [])
-    assert sum(from_bytes(cells).values()) == 6  # latency and age of three answers
+    assert sum(from_bytes(cells).values()) == 12  # latency, age, client_error and abandoned of three answers
 
 
 async def test_a_candidate_and_an_unscored_exchange_make_no_profile(tmp_path: Path) -> None:
@@ -337,7 +343,7 @@ async def test_what_a_dead_worker_left_in_flight_is_lost_and_counted_as_failed(t
     (pair,) = around.records.pairs
     assert (pair.lost, pair.shadow_version, pair.same_body) == (True, "v2", None)
     assert around.records.commits[-1].dead
-    assert sum(_totals(around.records).values()) == 6  # two starts, two meant copies, two ends; the pair stays open
+    assert sum(_of_contrasts(around.records).values()) == 6  # two starts, two meant copies, two ends; the pair stays open
 
 
 async def test_an_end_after_its_minute_was_closed_makes_a_row_and_no_count(tmp_path: Path) -> None:
@@ -348,7 +354,7 @@ async def test_an_end_after_its_minute_was_closed_makes_a_row_and_no_count(tmp_p
     write(writer, a_tick(65), a_live(late.exchange_id, mirror=""))
     await carried(around.tail(the_journal(around.spool)))
     assert len(around.records.outcomes) == 2
-    assert sorted(_totals(around.records).values()) == [1, 2]  # two starts, one end
+    assert sorted(_of_contrasts(around.records).values()) == [1, 2]  # two starts, one end
 
 
 async def test_an_error_inside_a_stream_is_seen_in_both_sides_of_a_pair(tmp_path: Path) -> None:

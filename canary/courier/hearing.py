@@ -1,0 +1,73 @@
+"""One answer as the statistics hear of it: its outcome and values under what is measured, read once."""
+
+from typing import Final
+
+import msgspec
+
+from canary.observe.outcome import Outcome
+from canary.observe.values import EMPTY, Reader
+from canary.stats.facts import Fact
+from canary.store.frames import Side
+
+_NOT_KEPT: Final = "not kept"
+_UNREADABLE: Final = "unreadable"
+_json: Final = msgspec.json.Encoder().encode
+
+
+class Heard:
+    """One side's answer; read under the measures of its route and, should they differ, under those of its rollout."""
+
+    __slots__ = ("_exchange_id", "_fact", "_reader", "_side", "_unit_hash", "outcome")
+
+    def __init__(self, side: Side, outcome: Outcome, *, exchange_id: bytes, unit_hash: bytes) -> None:
+        self.outcome = outcome
+        self._side = side
+        self._exchange_id = exchange_id
+        self._unit_hash = unit_hash
+        self._reader: Reader | None = None
+        self._fact: Fact | None = None
+
+    def fact(self, reader: Reader) -> Fact:
+        """All of it that is scored."""
+        if self._fact is None or reader is not self._reader:
+            self._fact, self._reader = self._read(reader), reader
+        return self._fact
+
+    @property
+    def is_whole(self) -> bool:
+        """False where a part of the answer was not kept that its pair may bring."""
+        return bool(self._side.body) or not self._side.response_bytes
+
+    def _read(self, reader: Reader) -> Fact:
+        outcome = self.outcome
+        reading = reader.read(self._side, outcome) if reader.reads else EMPTY
+        return Fact(
+            age_us=outcome.age_us,
+            latency_us=outcome.latency_us,
+            failed=outcome.failed,
+            left=outcome.left,
+            ttfb_us=outcome.ttfb_us,
+            exchange_id=self._exchange_id,
+            unit_hash=self._unit_hash,
+            values=reading.values,
+            answer=reading.answer,
+            client_error=outcome.client_error,
+        )
+
+
+def lost_fact(exchange_id: bytes, unit_hash: bytes) -> Fact:
+    """Of an answer whose worker died."""
+    return Fact(age_us=0, latency_us=-1, failed=True, left=False, lost=True, exchange_id=exchange_id, unit_hash=unit_hash)
+
+
+def facts_text(reader: Reader, fact: Fact) -> str:
+    """The values by name as JSON, for people: a number, null where there was none, or why it cannot be told."""
+    if not fact.values:
+        return ""
+    return _json(dict(zip(reader.names, map(_shown, fact.values), strict=True))).decode()
+
+
+def _shown(value: float | None) -> float | str | None:
+    if value is None or value - value == 0:  # finite
+        return value
+    return _UNREADABLE if value != value else _NOT_KEPT  # NaN is what differs from itself
