@@ -8,7 +8,9 @@ where an arm is worse its users are used up sooner, which weakens the claim "wor
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from canary.stats.bets import rare_log_e
+import msgspec
+
+from canary.stats.bets import PAIR_RATIOS, rare_log_e
 from canary.terms import BUCKETS, Arm, Frozen
 
 MOST_USERS: Final = 50_000
@@ -124,6 +126,28 @@ class FirstEventEvidence(Frozen, frozen=True, kw_only=True):
     users_stable: int = 0
     handover: bool = False  # more than a tenth of all users had an event: clusters say more
 
+    def marked(self, handover: bool) -> "FirstEventEvidence":
+        """The same, with more users than are counted."""
+        return msgspec.structs.replace(self, handover=True) if handover else self
+
+
+def pair_evidence(
+    counts: Mapping[int, tuple[int, int]], *, rho: float, delta: float, lowest_stable_rate: float
+) -> FirstEventEvidence:
+    """Evidence of each user's first discordant pair: in which direction it went is an even coin where the sides are alike.
+
+    Every request of the shadow has both sides, so there is no weight and one sum for all segments.
+    """
+    candidate, stable = sum(found[0] for found in counts.values()), sum(found[1] for found in counts.values())
+    if delta > 0 and lowest_stable_rate <= 0:
+        return FirstEventEvidence(abstains=NO_STABLE_EVENT, users_candidate=candidate, users_stable=stable)
+    ratio = rho + (delta / lowest_stable_rate if delta > 0 else 0.0)
+    return FirstEventEvidence(
+        log_e=rare_log_e(((0.5, candidate, stable),), rho=ratio, ratios=PAIR_RATIOS),
+        users_candidate=candidate,
+        users_stable=stable,
+    )
+
 
 def first_event_evidence(
     events: FirstEvents,
@@ -140,18 +164,34 @@ def first_event_evidence(
     the profile: delta becomes a ratio by it, rho' = rho + delta / p0. An equal candidate is safe whatever p0 is.
     `users` is how many users there were so far, with an event or not; 0 where nobody knows.
     """
-    known = [(segment, found) for segment, found in events.counts().items() if 0 < weights_bp.get(segment, 0) < BUCKETS]
+    return evidence_of_users(
+        events.counts(), weights_bp, rho=rho, delta=delta, lowest_stable_rate=lowest_stable_rate, users=users
+    ).marked(events.is_full)
+
+
+def evidence_of_users(
+    counts: Mapping[int, tuple[int, int]],
+    weights_bp: Mapping[int, int],
+    *,
+    rho: float,
+    delta: float,
+    lowest_stable_rate: float,
+    users: int = 0,
+) -> FirstEventEvidence:
+    """The same of distinct users that were counted before: by segment, candidate and stable."""
+    known = [(segment, found) for segment, found in sorted(counts.items()) if 0 < weights_bp.get(segment, 0) < BUCKETS]
     candidate = sum(found[0] for _, found in known)
     stable = sum(found[1] for _, found in known)
     abstains = NO_STABLE_EVENT if delta > 0 and lowest_stable_rate <= 0 else ""
     log_e = 0.0
     if not abstains:
         ratio = rho + (delta / lowest_stable_rate if delta > 0 else 0.0)
-        log_e = rare_log_e(tuple((weights_bp[segment] / BUCKETS, *found) for segment, found in known), rho=ratio, ratios=RATIOS)
+        coins = tuple((weights_bp[segment] / BUCKETS, *found) for segment, found in known)
+        log_e = rare_log_e(coins, rho=ratio, ratios=RATIOS)
     return FirstEventEvidence(
         log_e=log_e,
         abstains=abstains,
         users_candidate=candidate,
         users_stable=stable,
-        handover=events.is_full or (users > 0 and candidate + stable > HANDOVER_SHARE * users),
+        handover=users > 0 and candidate + stable > HANDOVER_SHARE * users,
     )

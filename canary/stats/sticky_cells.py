@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from canary.stats.cells import METRIC_SHIFT, SECOND_SHIFT, WHOLE_MINUTE
-from canary.stats.clusters import CLUSTERS, cluster_of
+from canary.stats.clusters import CLUSTERS, Ints, cluster_of
 
 STICKY_SHIFT: Final = METRIC_SHIFT + 24
 """The bit that tells these cells from plain ones; plain metric numbers end far below it."""
@@ -34,14 +34,9 @@ def clustered(keys: Iterable[int], unit_hash: bytes) -> tuple[int, ...]:
     )
 
 
-def is_clustered(key: int) -> bool:
-    """Whether a cell is one of a sticky route."""
-    return bool(key & _STICKY)
-
-
-def plain(key: int) -> tuple[int, int]:
-    """The cluster, and the plain cell (its second: the whole minute); raises ValueError for a cell that has no cluster."""
-    if not key & _STICKY:
-        raise ValueError(f"cell {key:#x} has no cluster: it was counted where units are requests")
-    metric = (key & ~_STICKY) >> METRIC_SHIFT
-    return metric & CLUSTERS - 1, metric >> _CLUSTER_BITS << METRIC_SHIFT | key & _REST_MASK
+def plain(keys: Ints) -> tuple[Ints, Ints]:
+    """Of each cell its cluster and the plain cell (second: the whole minute); raises ValueError where one has no cluster."""
+    if len(keys) and not (keys & _STICKY).all():
+        raise ValueError("cells without a cluster: they were counted where units are requests")
+    metric = (keys & ~_STICKY) >> METRIC_SHIFT
+    return metric & CLUSTERS - 1, metric >> _CLUSTER_BITS << METRIC_SHIFT | keys & _REST_MASK

@@ -1,0 +1,69 @@
+"""First events of units as a ledger keeps them: which of them are settled, and how many users of either arm that makes."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from canary.stats.first_event import FirstEvent, FirstEventRow, FirstEvents
+from canary.stats.unit_events import UNIT
+from canary.terms import Arm
+
+_SECOND_US: Final = 1_000_000
+_GONE_AFTER_US: Final = 120 * _SECOND_US
+"""A journal that is not among the horizons any more has been settled when the others are so far past."""
+
+Counts = dict[int, tuple[int, int]]
+"""Users by segment: candidate, stable."""
+
+
+class UnitFirsts:
+    """Rows of the store in any order, with repetitions."""
+
+    def __init__(self) -> None:
+        self._waiting: list[FirstEventRow] = []
+        self._settled: dict[str, FirstEvents] = {}
+        self._units: dict[int, dict[bytes, Arm]] = {}  # of each segment
+        self._everybody: set[bytes] = set()
+
+    def add(self, rows: Iterable[FirstEventRow]) -> None:
+        """Takes rows in."""
+        for row in rows:
+            if row.metric.startswith(UNIT):
+                self._units.setdefault(row.segment, {})[row.unit_hash] = row.arm
+                self._everybody.add(row.unit_hash)
+            else:
+                self._waiting.append(row)
+
+    def settle(self, ticks: Mapping[str, int], *, age_us: int) -> None:
+        """Counts what is settled: a row whose journal's tick has passed the second of its start by the age."""
+        newest = max((tick for tick in ticks.values() if tick < 2**60), default=0)
+        left = []
+        for row in self._waiting:
+            until_us = (row.start_at_us // _SECOND_US + 1) * _SECOND_US + age_us
+            tick = ticks.get(row.journal, newest - _GONE_AFTER_US)
+            if tick < until_us:
+                left.append(row)
+                continue
+            event = FirstEvent(row.start_at_us, row.segment, row.arm)
+            self._settled.setdefault(row.metric, FirstEvents()).add(row.unit_hash, event)
+        self._waiting = left
+
+    @property
+    def users(self) -> int:
+        """Distinct units that were seen under a coin."""
+        return len(self._everybody)
+
+    def units(self) -> Counts:
+        """Distinct units of each segment, settled or not: where a unit belongs is known at once."""
+        found = {}
+        for segment, arms in sorted(self._units.items()):
+            candidate = sum(arm == Arm.CANDIDATE for arm in arms.values())
+            found[segment] = (candidate, len(arms) - candidate)
+        return found
+
+    def events(self) -> dict[str, Counts]:
+        """Units with a settled event, by metric."""
+        return {metric: events.counts() for metric, events in sorted(self._settled.items())}
+
+    def full(self) -> tuple[str, ...]:
+        """Metrics of which later users were left out."""
+        return tuple(metric for metric, events in sorted(self._settled.items()) if events.is_full)
