@@ -87,7 +87,7 @@ class ValueSide:
             assert self._canary is not None, "a side has a lane"
             return combined(mean, self._canary, parts)
         pairs = combined(mean, self._pairs, parts[..., self._split :])
-        if self._canary is None:
+        if self._canary is None or self._weight >= 1:  # a preference, or a rollout that has only a shadow
             return pairs
         canary = combined(mean, self._canary, parts[..., : self._split])
         return np.asarray(np.logaddexp(math.log1p(-self._weight) + canary, math.log(self._weight) + pairs))
