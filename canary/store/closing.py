@@ -18,6 +18,8 @@ from canary.terms import UNSCORED
 # FOR SHARE: a new leader cannot take the lease before this transaction ends, so moves of two leaders never overlap.
 _LEADS: Final = """
 SELECT 1 FROM leases WHERE name = %(lease)s AND epoch = %(epoch)s AND expires_at > clock_timestamp() FOR SHARE"""
+# One move of a rollout's counters at a time, even were two processes to believe in one epoch.
+_ALONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%(rollout)s, 99))"
 # A minute is closed once the journal's tick has passed its end by the time in which anything could still be counted in it.
 _CLOSABLE: Final = """
 SELECT c.journal, c.minute, count(*)
@@ -138,7 +140,7 @@ def total_rows(old: Sequence[FleetRow], there: Iterable[TotalRow], *, restarts: 
 
 async def close(connection: Connection, rollout: str, *, fence: Fence, settle_us: int, most: int) -> Moved:
     """Moves closed rows of journals into the fleet's, within one transaction; raises Deposed where the lease is not held."""
-    await _lead(connection, fence)
+    await _alone(connection, rollout, fence)
     values = {"rollout": rollout, "settle_us": settle_us, "most": most}
     closable = await (await connection.execute(_CLOSABLE, values)).fetchall()
     names = sorted({journal for journal, _, _ in closable})
@@ -151,7 +153,7 @@ async def close(connection: Connection, rollout: str, *, fence: Fence, settle_us
 
 async def fold(connection: Connection, rollout: str, *, fence: Fence, old: Old) -> int:
     """Moves the fleet's old rows into totals, within one transaction; returns their number. Raises Deposed."""
-    await _lead(connection, fence)
+    await _alone(connection, rollout, fence)
     found = await (await connection.execute(_TOTALS, {"rollout": rollout})).fetchall()
     if any(until > old.minute for segment, until, *_ in found if segment == UNSCORED):
         return 0  # another leader was further; what the bets keep must not go back
@@ -166,8 +168,9 @@ async def fold(connection: Connection, rollout: str, *, fence: Fence, old: Old) 
     return len(taken)
 
 
-async def _lead(connection: Connection, fence: Fence) -> None:
-    """Holds the lease until the transaction ends; raises Deposed where it is another's."""
+async def _alone(connection: Connection, rollout: str, fence: Fence) -> None:
+    """Holds the lease and the right to move, until the transaction ends; raises Deposed where the lease is another's."""
+    await connection.execute(_ALONE, {"rollout": rollout})
     held = await connection.execute(_LEADS, {"lease": fence.name, "epoch": fence.epoch})
     if await held.fetchone() is None:
         raise Deposed(f"lease {fence.name} is not held under epoch {fence.epoch} any more")

@@ -12,21 +12,27 @@ PARTITIONED: Final = ("outcomes", "pairs", "bodies")
 
 _LOCK: Final = 0x63616E646179  # one process makes or drops partitions at a time
 _TODAY: Final = "SELECT (now() AT TIME ZONE 'UTC')::date"
+_CALIBRATION_DAYS: Final = 400  # more than a year, so that two summers can be compared; a few rows a day
 _KNOWN: Final = """
 SELECT child.relname
 FROM pg_inherits i JOIN pg_class parent ON parent.oid = i.inhparent JOIN pg_class child ON child.oid = i.inhrelid
 WHERE parent.oid = to_regclass(%(table)s)"""
 
-# Decisions hold the counts that they read, so counters of an ended rollout may go. A recorded journal that is dead and counts
-# for nothing any more is only clutter: its files went long ago.
+# Decisions hold the counts that they read, so counters of an ended rollout may go, and what was moved out of them. A recorded
+# journal that is dead and counts for nothing any more is only clutter: its files went long ago.
 _SMALL: Final = (
     "DELETE FROM bodies WHERE keep_until <= now()",
-    """DELETE FROM counters c USING rollouts r
-       WHERE r.id = c.rollout AND r.ended_at < now() - %(keep_days)s * interval '1 day'""",
+    *(
+        f"DELETE FROM {table} c USING rollouts r"  # noqa: S608 - fixed names
+        " WHERE r.id = c.rollout AND r.ended_at < now() - %(keep_days)s * interval '1 day'"
+        for table in ("counters", "totals", "closings", "first_events")
+    ),
+    f"DELETE FROM calibration WHERE closed_at < now() - {_CALIBRATION_DAYS} * interval '1 day'",  # noqa: S608 - a number
     "DELETE FROM profiles WHERE hour < extract(epoch FROM now()) / 3600 - 24 * %(keep_days)s",
     """DELETE FROM journals j
        WHERE j.dead AND j.committed_at < now() - %(keep_days)s * interval '1 day'
-         AND NOT EXISTS (SELECT 1 FROM counters c WHERE c.journal = j.journal)""",
+         AND NOT EXISTS (SELECT 1 FROM counters c WHERE c.journal = j.journal)
+         AND NOT EXISTS (SELECT 1 FROM closings k WHERE k.journal = j.journal)""",
 )
 
 

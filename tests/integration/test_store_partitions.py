@@ -20,6 +20,14 @@ from tests.support.store_rows import a_batch, a_decision, a_pair_row, an_exchang
 
 WHERE = "SELECT tableoid::regclass::text, count(*) FROM outcomes GROUP BY 1 ORDER BY 1"
 
+MOVED = (
+    "INSERT INTO closings (rollout, journal, minute) VALUES (%(rollout)s, %(journal)s, 1)",
+    """INSERT INTO totals (rollout, segment, minute, holds, first_s, last_s, cells, revision)
+       VALUES (%(rollout)s, 7, 1, 1, 1, 1, '', 1)""",
+    """INSERT INTO first_events (rollout, metric, unit_hash, start_at_us, segment, arm, journal, revision)
+       VALUES (%(rollout)s, 'error', '12345678', 1, 7, 'stable', %(journal)s, 1)""",
+)
+
 
 async def today(database: Database) -> str:
     """The database's day, as in a partition's name."""
@@ -126,10 +134,24 @@ async def test_counts_of_long_ended_rollouts_go_and_those_of_others_stay(databas
         counted = [CounterDelta(rollout, 7, 1, to_bytes({3: 1}))]
         profiles = [ProfileDelta(route, "h", this_hour() - (24 * 20 if rollout == "old" else 0), to_bytes({3: 1}))]
         await recorder.commit(a_batch(0, 1, journal=f"j-{rollout}", dead=True, counters=counted, profiles=profiles))
+        for statement in MOVED:
+            await database.rows(statement, {"rollout": rollout, "journal": f"j-{rollout}"})
     await database.rows("UPDATE journals SET committed_at = now() - interval '30 days'")
     await drop_expired(database, keep_days=14)
-    for table, column in (("counters", "journal"), ("profiles", "journal"), ("journals", "journal")):
-        assert await database.rows(f"SELECT {column} FROM {table}") == [("j-new",)]
+    for table in ("counters", "profiles", "journals", "closings", "first_events"):
+        assert await database.rows(f"SELECT journal FROM {table}") == [("j-new",)]
+    assert await database.rows("SELECT rollout FROM totals") == [("new",)]
+
+
+async def test_calibration_is_kept_for_more_than_a_year(database: Database) -> None:
+    for days in (390, 410):
+        await database.rows(
+            """INSERT INTO calibration (id, route, kind, opened_at, closed_at, requests, alarmed, metric, log_e)
+               VALUES (%(days)s::text, 'chat', 'aa', now(), now() - %(days)s * interval '1 day', 1, false, '', 0)""",
+            {"days": days},
+        )
+    await drop_expired(database, keep_days=14)
+    assert await database.rows("SELECT id FROM calibration") == [("390",)]
 
 
 async def test_a_long_reader_makes_dropping_wait_for_another_hour(database: Database, database_url: str) -> None:
