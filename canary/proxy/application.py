@@ -73,8 +73,8 @@ class DataPlane:
         if not whole and target.rewrites_body:
             client.refuse(413, "the request's body is too large for this version to rewrite", exchange_id)
             return
-        record = Request(route, head, assignment, body, len(body), start_at_us)
-        exchange = Exchange(client, record, target, exchange_id=exchange_id, start_ns=start_ns, desk=self)
+        record = Request(route, head, assignment, body, len(body), start_at_us, start_ns, exchange_id, target)
+        exchange = Exchange(client, record, desk=self)
         extra = route.extra[assignment.arm]
         exchange.extra = b"x-canary-id: %b\r\n%b" % (hexlify(exchange_id), extra) if plan.answering.id else extra
         client.story = exchange
@@ -130,8 +130,11 @@ class DataPlane:
             return
         if candidate.rewrites_body:
             body = candidate.body(body)
-        request = candidate.request_head(exchange.record.head, client.peer, length=len(body), copy=True) + body
-        copy = Copy(route.sink, exchange, book=self, exchange_id=exchange.exchange_id, version=candidate.name)
+        request = candidate.request_head(exchange.record.head, client.peer, length=len(body), copy=True)
+        if body:
+            request += body
+        copy = Copy(route.sink, exchange, book=self)
+        copy.version = candidate.name
         copy.idle_us = route.idle_us
         copy.cap = exchange.cap = route.body_cap
         route.sink.held_bytes += len(request)

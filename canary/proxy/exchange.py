@@ -3,7 +3,6 @@
 from typing import Final, Protocol
 
 from canary.proxy.record import Request
-from canary.proxy.rewrite import Target
 from canary.proxy.shadow import Copy
 from canary.store.frames import Live
 from canary.telemetry.guard import guarded
@@ -60,19 +59,17 @@ class Exchange(Call):
         "target",
     )
 
-    def __init__(
-        self, client: Client, record: Request, target: Target, *, exchange_id: bytes, start_ns: int, desk: Desk
-    ) -> None:
+    def __init__(self, client: Client, record: Request, *, desk: Desk) -> None:
         route = record.route
-        super().__init__(record.head.method, start_ns)
+        Call.__init__(self, record.head.method, record.start_ns)
         self.deadline_us = route.answer_us
         self.connect_s = route.connect_s
         self.pattern = route.pattern
         self.cap = route.body_cap if route.keeps_bodies else 0
         self.client: Client | None = client
         self.record = record
-        self.target = target
-        self.exchange_id = exchange_id
+        self.target = record.target
+        self.exchange_id = record.exchange_id
         self.extra = b""
         self.copy: Copy | None = None
         self.mirror = ""
@@ -279,9 +276,7 @@ class Exchange(Call):
 
     def _write_down(self, own_status: int | None) -> None:
         record, route, copy = self.record, self.record.route, self.copy
-        frame, full = record.frames(
-            self, exchange_id=self.exchange_id, version=self.target.name, mirror=self.mirror, drop=self.drop
-        )
+        frame, full = record.frames(self, mirror=self.mirror, drop=self.drop)
         self._desk.write_down(frame)
         if copy is not None:
             copy.live_ended(full, self.held)

@@ -3,6 +3,7 @@
 import msgspec
 
 from canary.proxy.assign import Assignment
+from canary.proxy.rewrite import Target
 from canary.proxy.route import Route
 from canary.store.frames import Live, Side
 from canary.terms import MirrorDrop
@@ -48,7 +49,7 @@ def _text_of(route: Route, head: RequestHead) -> tuple[str, str, tuple[tuple[str
 
 
 class Request(msgspec.Struct, gc=False, eq=False):
-    """The part of a live frame that is known when the exchange begins."""
+    """What is known when the exchange begins: its part of a live frame, and where it goes."""
 
     route: Route
     head: RequestHead
@@ -56,15 +57,18 @@ class Request(msgspec.Struct, gc=False, eq=False):
     body: bytes
     request_bytes: int
     start_at_us: int
+    start_ns: int  # the same instant on the monotonic clock
+    exchange_id: bytes
+    target: Target
 
-    def frames(self, call: Call, *, exchange_id: bytes, version: str, mirror: str, drop: MirrorDrop) -> tuple[Live, Live]:
+    def frames(self, call: Call, *, mirror: str, drop: MirrorDrop) -> tuple[Live, Live]:
         """The live frame as the route's rules want it, and as its pair wants it: with both bodies up to the cap."""
-        assignment, route, head = self.assignment, self.route, self.head
+        assignment, route, head, version = self.assignment, self.route, self.head, self.target.name
         cap = route.body_cap
         shape = head.shape
         method, path, fields = (shape.memo.get(route) if shape is not None else None) or _text_of(route, head)
         known = (
-            exchange_id,
+            self.exchange_id,
             route.name,
             assignment.segment,
             assignment.stratum,

@@ -76,13 +76,12 @@ class ShadowSink:
 class Copy(Call):
     """A request's second life: sent to the candidate, its answer captured and thrown away."""
 
-    __slots__ = ("_book", "_frame", "_sink", "exchange_id", "idle_us", "live_held", "version")
+    __slots__ = ("_book", "_frame", "_sink", "idle_us", "live_held", "version")
 
-    def __init__(self, sink: ShadowSink, call: Call, *, book: PairBook, exchange_id: bytes, version: str) -> None:
+    def __init__(self, sink: ShadowSink, call: Call, *, book: PairBook) -> None:
         """Takes times and bounds from the live `call`."""
-        super().__init__(call.method, call.start_ns)
-        self.exchange_id = exchange_id
-        self.version = version
+        Call.__init__(self, call.method, call.start_ns)
+        self.version = ""
         self.deadline_us = call.deadline_us
         self.connect_s = call.connect_s
         self.pattern = call.pattern

@@ -1,5 +1,6 @@
 """From salt and unit to bucket to arm: keyed hashes, one domain tag for each use."""
 
+import struct
 from hashlib import blake2b
 from typing import Final
 
@@ -8,6 +9,7 @@ from canary.terms import BUCKETS, Arm
 MAX_UNIT_BYTES: Final = 256
 """A longer unit is no unit: a client could otherwise buy hashing time."""
 
+_number: Final = struct.Struct(">Q").unpack
 _ASSIGN: Final = b"canary-assign"
 _SHADOW: Final = b"canary-shadow"
 _UNIT: Final = b"canary-unit"
@@ -35,7 +37,8 @@ class Coin:
         """The unit's slot, 0..9999."""
         hasher = self._base.copy()
         hasher.update(unit)
-        return int.from_bytes(hasher.digest(), "big") % BUCKETS
+        bucket: int = _number(hasher.digest())[0] % BUCKETS
+        return bucket
 
 
 def arm_of(bucket: int, weight_bp: int) -> Arm:

@@ -138,10 +138,16 @@ class AnswerShape(Shape):
     __slots__ = ("_head", "_places", "pattern")
 
     def __init__(
-        self, literals: tuple[bytes, ...], head: AnswerHead, *, places: tuple[tuple[int, str], ...], pattern: Pattern
+        self,
+        literals: tuple[bytes, ...],
+        ids: list[bytes],
+        *,
+        head: AnswerHead,
+        places: tuple[tuple[int, int, str], ...],
+        pattern: Pattern,
     ) -> None:
-        """`places`: of each id the number of its note and the note's name; -1 where it is not written down."""
-        super().__init__(literals)
+        """`places`: of each id that is written down its number, its note's index, and the note's name."""
+        super().__init__(literals, ids)
         self._head = head
         self._places = places
         self.pattern = pattern
@@ -151,26 +157,30 @@ class AnswerShape(Shape):
         head = self._head
         if not ids:
             return head
-        noted = head.noted
-        for value, (index, name) in zip(ids, self._places, strict=True):
-            if index >= 0:
-                noted = (*noted[:index], (name, value.decode("ascii")), *noted[index + 1 :])
-        return AnswerHead(head.status, (), noted, lines, BY_LENGTH, head.length)
+        noted = list(head.noted)
+        for number, index, name in self._places:
+            noted[index] = (name, ids[number].decode("ascii"))
+        return AnswerHead(head.status, (), tuple(noted), lines, BY_LENGTH, head.length)
 
 
 def answer_shape(raw: bytes, head: AnswerHead, pattern: Pattern) -> AnswerShape | None:
     """The shape of a head just read, where it goes on as it came, with the length of its body in it."""
     if head.framing != BY_LENGTH or not head.reusable or head.keep_alive_s >= 0 or len(head.lines) != len(raw) - 2:
         return None
-    literals, places, at, notes, start = [], [], 0, 0, raw.find(b"\r\n") + 2
+    literals: list[bytes] = []
+    ids: list[bytes] = []
+    places: list[tuple[int, int, str]] = []
+    at, notes, start = 0, 0, raw.find(b"\r\n") + 2
     for line in raw[start:-4].split(b"\r\n"):
         known = pattern.lines.get(line) or pattern.read(line)
         note = known[2]
         value = line.rpartition(b" ")[2]
         if known[0] == _PLAIN and is_id(value) and (note is None or len(note[1]) == len(value)):
             end = start + len(line)
+            if note is not None:
+                places.append((len(literals), notes, note[0]))
             literals.append(raw[at : end - len(value)])
-            places.append((notes, note[0]) if note is not None else (-1, ""))
+            ids.append(value)
             at = end
         notes += note is not None
         start += len(line) + 2
@@ -178,7 +188,7 @@ def answer_shape(raw: bytes, head: AnswerHead, pattern: Pattern) -> AnswerShape 
     key = tuple(literals)
     known_shape = pattern.shapes.get(key)
     if known_shape is None:
-        known_shape = AnswerShape(key, head, places=tuple(places), pattern=pattern)
+        known_shape = AnswerShape(key, ids, head=head, places=tuple(places), pattern=pattern)
         if len(raw) <= _MOST_SHARED_BYTES:
             if len(pattern.shapes) >= _MOST_SHAPES:
                 pattern.shapes.clear()

@@ -61,25 +61,34 @@ class Lines(Generic[T]):
 class Shape:
     """A head as its peer writes it each time: the bytes around its ids, which are letters, digits and dashes."""
 
-    __slots__ = ("_first", "_rest", "_whole", "memo")
+    __slots__ = ("_after", "_before", "_end", "_id", "_literals", "_single", "_whole", "memo")
 
-    def __init__(self, literals: Sequence[bytes]) -> None:
+    def __init__(self, literals: Sequence[bytes], ids: Sequence[bytes]) -> None:
         """`literals`: what stands before, between and behind the ids; all but the first begin with an end of line."""
-        self._first = literals[0]
-        self._rest = tuple(literals[1:])
-        self._whole: tuple[list[bytes], int] = ([], len(literals[0]))
+        self._literals = tuple(literals)
+        self._single = len(ids) == 1
+        start = len(literals[0])
+        stop = start + len(ids[0]) if ids else start
+        # where everything lies as long as a single id keeps its length
+        self._before, self._id = slice(0, start), slice(start, stop)
+        self._end = stop + len(literals[-1])
+        self._after = slice(stop, self._end)
+        self._whole: tuple[list[bytes], int] = ([], start)
         self.memo: dict[object, Any] = {}  # what others made of this shape, by their own keys
 
     def match(self, data: bytes) -> tuple[list[bytes], int] | None:
         """The ids, and where the head ends in `data`; None where it does not begin with a head of this shape."""
-        first = self._first
-        if not data.startswith(first):
+        literals = self._literals
+        if self._single and data[self._before] == literals[0] and data[self._after] == literals[1]:
+            value = data[self._id]
+            if value.isalnum():
+                return [value], self._end
+        if not data.startswith(literals[0]):
             return None
-        if not self._rest:
+        if len(literals) == 1:
             return self._whole
-        at = len(first)
-        ids = []
-        for literal in self._rest:
+        ids, at = [], len(literals[0])
+        for literal in literals[1:]:
             end = data.find(b"\r\n", at, at + _MOST_ID_BYTES + 2)
             value = data[at:end]
             if not data.startswith(literal, end) or not (value.isalnum() or _is_dashed(value)):

@@ -91,9 +91,11 @@ class RequestShape(Shape):
 
     __slots__ = ("_places", "head")
 
-    def __init__(self, literals: tuple[bytes, ...], head: RequestHead, places: tuple[tuple[int, bytes, bytes], ...]) -> None:
-        """`places`: of each id its field's index, name, and its line up to the id."""
-        super().__init__(literals)
+    def __init__(
+        self, literals: tuple[bytes, ...], head: RequestHead, places: tuple[tuple[int, int, bytes, bytes], ...]
+    ) -> None:
+        """`places`: of each id its number, its field's index and name, and its line up to the id."""
+        super().__init__(literals, head.ids)
         self.head = head
         self._places = places
         head.shape = self
@@ -103,7 +105,8 @@ class RequestShape(Shape):
         if not self._places:
             return self.head
         fields = self.head.fields.copy()
-        for value, (index, low, start) in zip(ids, self._places, strict=True):
+        for number, index, low, start in self._places:
+            value = ids[number]
             fields[index] = (low, value, start + value + b"\r\n")
         return replace(self.head, fields=fields, ids=ids)
 
@@ -114,18 +117,20 @@ class RequestShape(Shape):
 
     def holds_id(self, names: Container[bytes]) -> bool:
         """Whether one of these fields is an id."""
-        return any(low in names for _, low, _ in self._places)
+        return any(low in names for _, _, low, _ in self._places)
 
 
 def shape_of(raw: bytes, head: RequestHead, *, plain: bool) -> RequestShape:
     """The shape of a head just read, and the head's place in it; what the parser read stands for itself alone."""
-    literals, places, at = [], [], 0
+    literals: list[bytes] = []
+    places: list[tuple[int, int, bytes, bytes]] = []
+    at = 0
     for index, (low, value, line) in enumerate(head.fields if plain else ()):
         found = raw.find(b"\r\n" + line, at) if is_id(value) else -1
         if found >= 0:
             start = found + len(line) - len(value)
             literals.append(raw[at:start])
-            places.append((index, low, line[: -2 - len(value)]))
+            places.append((len(places), index, low, line[: -2 - len(value)]))
             head.ids.append(value)
             at = start + len(value)
     literals.append(raw[at:])

@@ -269,12 +269,12 @@ class ClientConnection(asyncio.Protocol):
     def _on_head_bytes(self, data: bytes) -> None:
         server = self._server
         limits = server.limits
-        if data.startswith(b"\r\n"):  # one empty line before a request is forgiven (RFC 9112, 2.2)
-            data = data[2:]
         shape = self._shape
         if shape is not None and (found := shape.match(data)) is not None:
             self._on_head(shape.head_of(found[0]), data[found[1] :], limits, fresh=False)
             return
+        if data.startswith(b"\r\n"):  # one empty line before a request is forgiven (RFC 9112, 2.2)
+            data = data[2:]
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > limits.head_bytes:
             self._on_partial(data, limits)
