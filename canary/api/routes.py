@@ -10,6 +10,8 @@ from canary.api import asked, views
 from canary.api.problems import Mistakes
 from canary.api.services import Services
 from canary.control.enact import create_rollout, order, promote_to_full
+from canary.control.look import PROFILE_HOURS
+from canary.errors import NotFound
 from canary.rollout.estimates import estimates
 from canary.rollout.families import fleet_summary
 from canary.rollout.replay import replay
@@ -38,6 +40,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/metrics", _metrics)
     app.router.add_post("/-/reload", _reload)
     app.router.add_get("/api/v1/routes", _routes)
+    app.router.add_get("/api/v1/routes/{route}/profile", _profile)
     app.router.add_get("/api/v1/rollouts", _rollouts)
     app.router.add_post("/api/v1/rollouts", _create)
     app.router.add_get("/api/v1/rollouts/{id}", _rollout)
@@ -98,6 +101,18 @@ async def _reload(request: web.Request) -> web.Response:
 
 async def _routes(request: web.Request) -> web.Response:
     return web.json_response(views.routes(await request.app[SERVICES].use().plans.in_force()))
+
+
+async def _profile(request: web.Request) -> web.Response:
+    """What the statistics know of a route's stable now: what a rollout that began would freeze."""
+    control, name = request.app[SERVICES].use().control, request.match_info["route"]
+    plan = await control.plans.in_force()
+    spec = plan.published.config.route(name) if plan.published else None
+    if spec is None:
+        raise NotFound(f"no route '{name[:80]}'")
+    stable = spec.version(plan.stable.get(name, spec.stable))
+    profile = await control.counters.profile(name, stable.hash, hours=PROFILE_HOURS)
+    return web.json_response(views.profile(name, stable.name, profile, hours=PROFILE_HOURS))
 
 
 async def _rollouts(request: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ from canary.rollout.state import DecisionRow, RolloutState
 from canary.rollout.trend import gates_eta_s
 from canary.rollout.verdicts import gates_of, verdicts_of
 from canary.split.spec import RouteSpec
+from canary.stats.profile import Profile
 from canary.store.pairs import PairDetail, PairSummary
 
 _STATE_ONLY = ("salt", "scoring", "segments", "plan", "class_shares")
@@ -89,6 +90,12 @@ def decisions(rows: Sequence[DecisionRow], *, totals: bool) -> dict[str, Any]:
     """Decision rows, newest first; the cells that were read only where asked for."""
     shown = [{name: getattr(row, name) for name in row.__struct_fields__ if totals or name not in _HEAVY} for row in rows]
     return {"decisions": [_plain(row) for row in shown]}
+
+
+def profile(route: str, version: str, found: Profile, *, hours: int) -> dict[str, Any]:
+    """The histograms of a route's stable; bins are those of the statistics."""
+    shown = {"route": route, "version": version, "hours": hours, "n": found.n}
+    return shown | {"profile": msgspec.to_builtins(found)}
 
 
 def routes(plan: PlanInForce) -> dict[str, Any]:

@@ -21,6 +21,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {  # name -> module:attribute, on
     "proxy": ("canary.cli.serve:proxy", "Run the data plane and its courier only (the sidecar in a pod)."),
     "controller": ("canary.cli.serve:controller", "Run the decision loop, the API and the console only."),
     "rollout": ("canary.cli.rollout:rollout", "Create, watch and steer rollouts."),
+    "simulate": ("canary.cli.simulate:simulate", "Try out a plan before it begins: what it finds, how soon, at what harm."),
     "replay": ("canary.cli.replay:replay", "Make a stored decision again from what it read, and compare."),
     "pairs": ("canary.cli.pairs:pairs", "Look at stored pairs of answers."),
     "db": ("canary.cli.db:db", "Start, upgrade and open the database."),

@@ -1,0 +1,87 @@
+"""`canary simulate` as people read it, and its mistakes in words."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from canary.cli.simulate import simulate
+
+FILE = """\
+routes:
+  chat:
+    versions:
+      v1: {upstream: "http://127.0.0.1:9001"}
+      v2: {upstream: "http://127.0.0.1:9002"}
+    stable: v1
+  sticky:
+    match: {path_prefix: /s}
+    unit: {header: x-user-id}
+    versions:
+      v1: {upstream: "http://127.0.0.1:9001"}
+    stable: v1
+plans:
+  quick: {shadow: {share: 0%}, stages: [{weight: 50%, dwell: 1m}], watch: {for: 0}, max_duration: 1h, warm_up: 0}
+  other: {stages: [{weight: 5%}]}
+"""
+NOBODY = "http://127.0.0.1:9"
+
+
+def run(tmp_path: Path, *words: str, file: str = FILE) -> Result:
+    path = tmp_path / "canary.yaml"
+    path.write_text(file)
+    return CliRunner().invoke(simulate, ["-c", str(path), *words], env={"CANARY_ADMIN": NOBODY})
+
+
+def test_the_table_says_what_is_found_and_what_is_not(tmp_path: Path) -> None:
+    done = run(tmp_path, "--plan", "quick", "--route", "chat", "--rate", "600/min", "--runs", "2")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[0] == (
+        "plan quick on chat at 600 requests a minute, from typical figures of kind http: median 0.1 s, p95 0.4 s,"
+        " 0.5% errors (no running canary was reached)"
+    )
+    assert lines[1] == "before it begins, 2,000 outcomes of stable are profiled: 3.3 min"
+    assert lines[3].startswith("an equal candidate is ")
+    assert lines[5].split("  ")[0] == "CANDIDATE"
+    assert [line.split("  ")[0] for line in lines[6:14]] == [
+        "errors x1.5",
+        "errors x2",
+        "errors x4",
+        "errors x20",
+        "outage",
+        "latency +10 %",
+        "latency +25 %",
+        "latency +100 %",
+    ]
+    assert "outage          2 of 2" in done.output
+    assert any(line.startswith("errors x1.5 cannot be detected within 60 min: at best ") for line in lines)
+
+
+def test_programs_get_the_same_in_json(tmp_path: Path) -> None:
+    done = run(tmp_path, "--plan", "quick", "--route", "chat", "--rate", "10/s", "--runs", "1", "--json")
+    found = json.loads(done.stdout)
+    assert (found["plan"], found["rate_per_s"], found["profile_n"]) == ("quick", 10.0, 5_000)
+    outage = next(one for one in found["candidates"] if one["name"] == "outage")
+    assert (outage["runs"], outage["rolled_back"]) == (1, 1)
+    assert outage["weights"][0]["chance"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--rate", "60"), "'60' is no rate: write 60/min, 10/s or 3600/h"),
+        (("--rate", "0/min"), "is no rate"),
+        (("--rate", "60/min"), "which plan?"),
+        (("--rate", "60/min", "--plan", "fast"), "no plan `fast`"),
+        (("--rate", "60/min", "--plan", "quick"), "which route?"),
+        (("--rate", "60/min", "--plan", "quick", "--route", "x"), "no route `x`"),
+        (("--rate", "60/min", "--plan", "quick", "--route", "sticky"), "only request units can be tried out"),
+        (("--rate", "60/min", "--plan", "quick", "--route", "chat", "--admin", NOBODY), "nobody listens on"),
+    ],
+)
+def test_mistakes_are_told_in_words(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    done = run(tmp_path, *words)
+    assert done.exit_code != 0
+    assert message in done.output + str(done.exception)
