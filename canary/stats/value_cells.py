@@ -4,7 +4,7 @@ Values are scored at the timeout's age and kept by the minute of start. A start 
 unknown for ever, so a minute is taken whole, once its journal's tick has passed its end and the age.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -24,6 +24,7 @@ from canary.stats.cells import (
 from canary.stats.diversity import BINS, bin_of_answer
 from canary.stats.facts import Fact
 from canary.stats.grid import Reading
+from canary.stats.mean_metric import Margin, MeanMetric
 from canary.stats.means import canary_bin, pair_bin, pair_width
 from canary.stats.readings import preferred, raw_of, reading_of
 from canary.stats.side import Ints
@@ -33,6 +34,7 @@ from canary.terms import Arm
 FIRST_VALUE: Final = 16
 """Metric number of the first value; those below are starts, ends and pairs."""
 
+_CANDIDATE_BIT: Final = 1 << ARM_SHIFT
 _BIN_MASK: Final = (1 << SECOND_SHIFT) - 1
 _STRATUM_MASK: Final = (1 << METRIC_SHIFT - STRATUM_SHIFT) - 1
 
@@ -42,39 +44,55 @@ def value_cell(number: int, bin_index: int, *, candidate: bool = False, stratum:
     return pack(metric=FIRST_VALUE + number, stratum=stratum, arm=int(candidate), second=WHOLE_MINUTE, bin_index=bin_index)
 
 
+class _Script(NamedTuple):
+    """What an event of a plan counts, worked out once: metrics with the keys of their first cells."""
+
+    answers: tuple[tuple[ValueMetric, MeanMetric, int], ...]
+    digest: int  # -1: no digests are counted
+    pairs: tuple[tuple[ValueMetric, tuple[tuple[Margin, int], ...]], ...]
+
+
+@lru_cache(maxsize=64)
+def _script(plan: ValuePlan) -> _Script:
+    answers, digest, pairs = [], -1, []
+    for metric in plan.metrics:
+        if metric.form is Form.DIVERSITY:
+            digest = value_cell(metric.number, 0)
+        elif metric.in_canary and metric.mean is not None:
+            answers.append((metric, metric.mean, value_cell(metric.number, 0)))
+        first = metric.number + int(metric.in_canary)
+        margins = metric.pair_margins[: metric.pair_numbers]
+        if margins:
+            pairs.append((metric, tuple((margin, value_cell(first + place, 0)) for place, margin in enumerate(margins))))
+    return _Script(tuple(answers), digest, tuple(pairs))
+
+
 def end_cells(plan: ValuePlan, arm: Arm, fact: Fact, stratum: int = 0) -> tuple[int, ...]:
     """Cells of an answer's end, beside those of the contrasts; none for one that was lost or came after the age."""
     if fact.lost or fact.age_us > plan.age_us:
         return ()
-    return tuple(_end_cells(plan, arm is Arm.CANDIDATE, fact, stratum))
-
-
-def _end_cells(plan: ValuePlan, candidate: bool, fact: Fact, stratum: int) -> Iterator[int]:
-    for metric in plan.metrics:
-        if metric.in_canary and metric.mean is not None:
-            reading = reading_of(metric.form, metric.spec, raw_of(metric, fact), fact)
-            place = canary_bin(metric.mean, reading, fact.exchange_id)
-            yield value_cell(metric.number, place, candidate=candidate, stratum=stratum)
-        elif metric.form is Form.DIVERSITY and fact.answer and not fact.failed and not fact.left:
-            yield value_cell(metric.number, bin_of_answer(plan.key, fact.answer), candidate=candidate)
+    script, side = _script(plan), _CANDIDATE_BIT if arm is Arm.CANDIDATE else 0
+    bits = stratum << STRATUM_SHIFT | side
+    cells = [
+        key | bits | canary_bin(mean, reading_of(metric.form, metric.spec, raw_of(metric, fact), fact), fact.exchange_id)
+        for metric, mean, key in script.answers
+    ]
+    if script.digest >= 0 and fact.answer and not fact.failed and not fact.left:
+        cells.append(script.digest | side | bin_of_answer(plan.key, fact.answer))
+    return tuple(cells)
 
 
 def pair_cells(plan: ValuePlan, live: Fact, shadow: Fact, stratum: int = 0) -> tuple[int, ...]:
     """Cells of a pair, beside those of the contrasts; none where a side was lost, left or late: such a pair is unknown."""
     if live.lost or shadow.lost or live.left or max(live.age_us, shadow.age_us) > plan.age_us:
         return ()
-    return tuple(_pair_cells(plan, live, shadow, stratum))
-
-
-def _pair_cells(plan: ValuePlan, live: Fact, shadow: Fact, stratum: int) -> Iterator[int]:
-    for metric in plan.metrics:
-        if metric.mean is None or not metric.pair_margins:
-            continue
+    cells, bits = [], stratum << STRATUM_SHIFT
+    for metric, margins in _script(plan).pairs:
         mine, theirs = _pair_readings(metric, live, shadow)
-        first = metric.number + int(metric.in_canary)
-        for place, margin in enumerate(metric.pair_margins[: metric.pair_numbers]):
-            found = pair_bin(metric.mean, margin, mine, theirs, exchange_id=live.exchange_id)
-            yield value_cell(first + place, found, stratum=stratum)
+        assert metric.mean is not None, "pairs are put on a grid"
+        for margin, key in margins:
+            cells.append(key | bits | pair_bin(metric.mean, margin, mine, theirs, exchange_id=live.exchange_id))
+    return tuple(cells)
 
 
 def _pair_readings(metric: ValueMetric, live: Fact, shadow: Fact) -> tuple[Reading, Reading]:

@@ -80,21 +80,25 @@ def kind_of(spec: MetricSpec, class_name: str) -> int:
 
 def value_profile_cells(measures: Measures, fact: Fact, stratum: int = 0) -> tuple[int, ...]:
     """Keys that one outcome of stable increments by one, beside those of `profile.profile_cells`."""
-    return tuple(_cells(measures, fact, stratum))
+    if fact.lost:
+        return ()
+    keys = _cells_of_facts(measures.classes, (fact.client_error, fact.left), stratum)
+    return (*keys, *_cells(measures, fact, stratum)) if measures.metrics else keys
+
+
+@lru_cache(maxsize=1_024)
+def _cells_of_facts(classes: tuple[str, ...], facts: tuple[bool, bool], stratum: int) -> tuple[int, ...]:
+    """Cells of the guards that every rollout has: few, and asked for with every answer."""
+    kinds = _kinds(Measures(classes=classes))
+    place = stratum if stratum <= len(classes) else 0
+    return tuple(kinds[i][2][place] << KIND_SHIFT | _bin_of(Form.RATE, float(fact)) for i, fact in enumerate(facts))
 
 
 def _cells(measures: Measures, fact: Fact, stratum: int) -> Iterator[int]:
-    if fact.lost:
-        return
-    of_facts = (float(fact.client_error), float(fact.left))
-    for place, (spec, form, kinds) in enumerate(_kinds(measures)):
+    for index, (spec, form, kinds) in enumerate(_kinds(measures)[len(BUILT_IN) :]):
         if form is Form.PREFERENCE:
             continue
-        if place < len(BUILT_IN):
-            raw: float | None = of_facts[place]
-        else:
-            index = place - len(BUILT_IN)
-            raw = fact.values[index] if index < len(fact.values) else None
+        raw = fact.values[index] if index < len(fact.values) else None
         kind = kinds[stratum if stratum < len(kinds) else 0]
         yield kind << KIND_SHIFT | _bin(form, spec, raw, fact)
 
