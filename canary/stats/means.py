@@ -105,6 +105,14 @@ def tolerated(metric: MeanMetric, margin: Margin, y: Vector, *, linear: bool = F
     return cut if metric.bounded else np.minimum(cut, metric.grid.cap)
 
 
+def _least(metric: MeanMetric, margin: Margin, y: float) -> float:
+    """`tolerated` of one value of a metric that is not binary."""
+    if not margin.promote:
+        return margin.rho * y + margin.delta
+    cut = min(margin.rho * y, metric.grid.cap) + margin.delta
+    return cut if metric.bounded else min(cut, metric.grid.cap)
+
+
 @lru_cache(maxsize=256)
 def pair_grid(metric: MeanMetric, margin: Margin) -> Grid:
     """The metric's grid stretched over both signs of yC - m(yS)."""
@@ -119,6 +127,8 @@ def pair_grid(metric: MeanMetric, margin: Margin) -> Grid:
 
 def canary_bin(metric: MeanMetric, reading: Reading, exchange_id: bytes) -> int:
     """The bin of one answer in its arm's half."""
+    if metric.binary:
+        return bin_of(metric.grid, reading, 0)  # nothing is rounded
     return bin_of(metric.grid, reading, rounding_number(exchange_id, metric.name))
 
 
@@ -148,7 +158,7 @@ def pair_bin(metric: MeanMetric, margin: Margin, candidate: Reading, stable: Rea
             return grid.refused
         case Known(value=mine), Known(value=theirs):
             cap = metric.grid.cap
-            least = float(tolerated(metric, margin, np.array(min(theirs, cap))))
+            least = _least(metric, margin, min(theirs, cap))
             difference = min(max(min(mine, cap) - least, grid.points[0]), grid.cap)
             return bin_of(grid, Known(value=difference), rounding_number(exchange_id, margin.name))
         case _:

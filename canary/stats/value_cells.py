@@ -4,7 +4,7 @@ Values are scored at the timeout's age and kept by the minute of start. A start 
 unknown for ever, so a minute is taken whole, once its journal's tick has passed its end and the age.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 

@@ -265,6 +265,12 @@ def test_a_pair_is_cut_rounded_and_placed_on_its_margins_own_grid() -> None:
     margin = small_margin(pairs=True, rho=1.0, delta=0.5)
     grid = pair_grid(metric, margin)
     assert (grid.points[0], grid.cap, grid.points[3]) == (-4.5, 3.5, 0.0)
+    for y in np.linspace(0, 4, 33).tolist():
+        for rho, promote, bounded in itertools.product((1.0, 1.3), (False, True), (False, True)):
+            own, other = small_metric(bounded=bounded), small_margin(pairs=True, promote=promote, rho=rho, delta=0.5)
+            places = pair_grid(own, other).points
+            at = pair_bin(own, other, Known(value=3.0), Known(value=y), exchange_id=b"x")
+            assert abs(places[at] - (3.0 - float(tolerated(own, other, np.array(y))))) <= 2.0
     known = {
         (9.0, 0.0): len(grid.points) - 1,  # 4 - .5
         (0.0, 9.0): 0,
