@@ -82,7 +82,9 @@ class Comparisons:
         return found
 
     def _meaning(self, code: int) -> Ints:
-        plain = np.rint(self._tables.vector(code)[: self.plain]).astype(np.int64)
+        plain = np.zeros(self.plain, dtype=np.int64)
+        if code >> METRIC_SHIFT < FIRST_VALUE:
+            plain += np.rint(self._tables.vector(code)[: self.plain]).astype(np.int64)
         parts = plain.reshape(-1, CELLS)[self._of_contrast]
         rates = np.einsum("ck,ckn->cn", parts, self._forms) if len(parts) else np.zeros((0, NUMBERS), dtype=np.int64)
         values = [column.meaning(code) for column in self._values]

@@ -9,7 +9,8 @@ from typing import Final
 from canary.stats.counts import FLEET, CounterRow
 from canary.terms import UNSCORED
 
-CORRECTABLE_MIN: Final = 120
+CORRECTABLE_MIN: Final = 180
+"""Longer than minutes are told apart: what becomes part of a total must still be at hand, to be taken out."""
 
 Key = tuple[int, str, int]
 """Segment, journal, minute."""

@@ -32,6 +32,9 @@ BLOCK_MIN: Final = 10
 OLD: Final = -1
 """Block of what was added up: its minutes are not known any more."""
 
+TOLD_APART_MIN: Final = 120
+"""Older minutes may become one layer: half a dozen shorter ones would tell little more."""
+
 LEAST_IN_LAYER: Final = 10
 """Requests of the arm with fewer of them; a layer with less is joined to the next one of its class."""
 
@@ -62,6 +65,10 @@ class StickyLedger:
     """All counter rows and first events of one sticky rollout, in any order and however often. Read the horizons before."""
 
     def __init__(self) -> None:
+        self.stale = False
+        """Something was moved that this ledger had added up for good: a new one must read all rows anew."""
+        self.old_minute = 0
+        """Nobody reads minutes up to here one by one any more, as of the last look: a whole number of layers."""
         self._book = RowBook()
         self._firsts = UnitFirsts()
         self._counted = _Counted()  # of settled rows
@@ -70,16 +77,12 @@ class StickyLedger:
         self._read: dict[Key, tuple[int, _Counted]] = {}  # open rows and totals, by their revision
         self._comparisons: Comparisons | None = None
 
-    @property
-    def stale(self) -> bool:
-        """Whether something was moved that this ledger had added up for good: a new one must read all rows anew."""
-        return self._book.stale
-
     def add(self, rows: Iterable[CounterRow]) -> None:
         """Takes rows in; an older revision than the one at hand changes nothing."""
         for row in rows:
             for gone in self._book.add(row):
                 self._take(gone, sign=-1)
+        self.stale = self.stale or self._book.stale
 
     def add_first(self, rows: Iterable[FirstEventRow]) -> None:
         """Takes first events in."""
@@ -110,7 +113,9 @@ class StickyLedger:
                 look.add(row, self._reading(row), ticks[row.journal])
         self._firsts.settle(ticks, age_us=scoring.pair_age_us)
         if live:
-            self._book.forget(live[(len(live) - 1) // 2] // _MINUTE_US)
+            now = live[(len(live) - 1) // 2] // _MINUTE_US
+            self.old_minute = max(0, (now - TOLD_APART_MIN) // BLOCK_MIN * BLOCK_MIN - 1)
+            self._book.forget(now)
         return look.totals(segments, self._firsts, self._moments, as_of_us=live[0] if live else 0)
 
     def _total_keys(self) -> set[Key]:

@@ -168,9 +168,9 @@ class Look:
                 " say more from here on"
             )
             found.append(Alert(name=HANDOVER, because=because))
-        silent = [row.abstains or row.promote_abstains for row in metrics]
+        silent = [row.abstains or row.promote_abstains for row in metrics if row.n_candidate]
         because = next((reason for reason in silent if reason.startswith(UNDERPOWERED)), "")
-        if because and self.coins:
+        if because:
             found.append(Alert(name=UNDERPOWERED, because=because.partition(": ")[2]))
         return tuple(found)
 
