@@ -29,7 +29,7 @@ async def enact(
     Raises IllegalTransition, StaleRevision or Deposed; nothing is written then.
     """
     ids = [await books.rollouts.next_segment() for _ in segments_for(state, decision.action)]
-    after = apply(state, decision, mandate.at, segment_ids=ids, scoring=basis.scoring)
+    after = apply(state, decision, mandate.at, segment_ids=ids, scoring=basis.scoring, class_shares=basis.class_shares)
     return await books.rollouts.save(
         state,
         after,

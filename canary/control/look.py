@@ -8,10 +8,11 @@ from canary.control.growth import Growth
 from canary.errors import CountersMoved
 from canary.ports import CounterBook
 from canary.rollout.state import RolloutState
+from canary.rollout.weighing import evidence_of
 from canary.stats.counts import Ledger, Totals
 from canary.stats.evidence import Evidence
 from canary.stats.profile import Profile
-from canary.stats.weigh import STICKY, SegmentWeight, silent, weigh
+from canary.stats.weigh import STICKY, silent
 from canary.terms import Frozen, Phase
 
 PROFILE_HOURS: Final = 24
@@ -77,14 +78,7 @@ class _Reading:
         horizons = list(await counters.horizons(state.id))
         await self._read_on(state.id, counters)
         totals = self._ledger.settled(horizons, state.scoring)
-        evidence = weigh(
-            totals,
-            state.scoring,
-            segments_of(state),
-            stage=state.stage if state.stage is not None else -1,
-            newest_tick_age_s=age_s,
-            sticky=state.sticky,
-        )
+        evidence = evidence_of(totals, state, newest_tick_age_s=age_s)
         return Seen(
             evidence=evidence,
             totals=totals.flat(state.scoring),
@@ -104,17 +98,3 @@ class _Reading:
             self._ledger = Ledger()
             rows, self._newest = await counters.read(rollout)
             self._ledger.add(rows)
-
-
-def segments_of(state: RolloutState) -> list[SegmentWeight]:
-    """The rollout's segments as the statistics know them."""
-    return [
-        SegmentWeight(
-            id=segment.id,
-            stage=segment.stage,
-            weight_bp=segment.weight_bp,
-            scored=segment.scored,
-            opened_minute=int(segment.opened_at.timestamp()) // 60,
-        )
-        for segment in state.segments
-    ]

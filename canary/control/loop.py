@@ -17,7 +17,7 @@ from canary.errors import Deposed, StaleRevision, StoreAway
 from canary.ports import Fence, SidecarAck
 from canary.rollout.apply import acknowledged, apply
 from canary.rollout.considered import considered
-from canary.rollout.scoring_of import scoring_spec
+from canary.rollout.scoring_of import class_shares, scoring_spec
 from canary.rollout.state import Before, Decision, RolloutState
 from canary.rollout.weighing import read_of
 from canary.stats.freezing import freeze
@@ -92,7 +92,8 @@ class Loop:
             await self._note(state, decision, mandate=mandate, basis=basis)
             return
         if decision.action is Action.START:
-            basis = msgspec.structs.replace(basis, scoring=_frozen(state, seen))
+            shares = class_shares(seen.profile, state.measures) if seen.profile is not None else ()
+            basis = msgspec.structs.replace(basis, scoring=_frozen(state, seen), class_shares=shares)
         await enact(self._books, state, decision=decision, mandate=mandate, basis=basis)
         self._wrote(state, decision)
 

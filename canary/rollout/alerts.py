@@ -14,6 +14,7 @@ from canary.stats.guards import limit_log_e
 from canary.stats.intervals import bernoulli_log_e
 from canary.stats.ratio import BROKEN_LOG_E, sample_ratio_log_e
 from canary.stats.scoring import Scoring
+from canary.terms import Measures
 
 ALPHA: Final = 0.05
 """Chance that a limit's alert is ever wrong."""
@@ -51,6 +52,15 @@ def limit_alerts(plan: Plan, counted: Sequence[Counted], scoring: Scoring, evide
                 f"{words.name_of(name)} on the candidate {share}, over the limit of {limit * 100:g} %, {words.e_value(log_e)}"
             )
             yield Alert(name=f"limit:{name}", because=because)
+
+
+def missing_alerts(evidence: Evidence, measures: Measures) -> Iterable[Alert]:
+    """Declared metrics that say nothing: nothing is promoted on them, and their guard is off."""
+    declared = {spec.name for spec in measures.metrics}
+    for row in evidence.metrics:
+        if row.metric in declared and row.abstains:
+            because = f"{words.name_of(row.metric)} says nothing ({row.abstains}): it guards nothing and lets nothing pass"
+            yield Alert(name=f"missing_telemetry:{row.metric}", because=because)
 
 
 def arms_alerts(counted: Sequence[Counted], scoring: Scoring) -> Iterable[Alert]:

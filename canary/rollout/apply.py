@@ -19,12 +19,13 @@ def apply(
     *,
     segment_ids: Sequence[int] = (),
     scoring: Scoring | None = None,
+    class_shares: tuple[float, ...] = (),
 ) -> RolloutState:
     """The rollout after a decision, one revision on.
 
-    `segment_ids` holds one id for each of `segments_for(state, decision.action)`; `scoring` is what START froze (None where
-    nothing could be, and for all other actions). Raises IllegalTransition for a move that the table does not have and
-    ValueError for a wrong number of ids.
+    `segment_ids` holds one id for each of `segments_for(state, decision.action)`. `scoring` is what START froze and
+    `class_shares` how its profile's requests fell into task classes; all other actions leave both as they are. Raises
+    IllegalTransition for a move that the table does not have and ValueError for a wrong number of ids.
     """
     action = decision.action
     needs = segments_for(state, action)
@@ -42,6 +43,7 @@ def apply(
         segments=state.segments + opened,
         stage_acked_at=None if moves_traffic(action) else state.stage_acked_at,
         scoring=scoring if action is Action.START else state.scoring,
+        class_shares=class_shares if action is Action.START else state.class_shares,
         ended_at=now if phase.is_final and moved else state.ended_at,
     )
 

@@ -48,7 +48,7 @@ def harm_of(counted: Sequence[Counted], scoring: Scoring, evidence: Evidence) ->
     failed = max((sum(one.four(index).candidate_bad for one in counted) for index in ages), default=0)
     spent = _spent(evidence)
     return Harm(
-        served=sum(one.found.assigned_candidate for one in counted),
+        served=_served(counted, scoring, ages),
         failed=failed,
         expected_failed=max(0.0, expected),
         worst_failed=max(expected, _worst(counted, scoring, ages), 0.0),
@@ -120,6 +120,13 @@ def _worst(counted: Sequence[Counted], scoring: Scoring, ages: Sequence[int]) ->
             four = one.four(index)
             worst[place] += four.candidate_bad - least * four.candidate
     return max(worst)
+
+
+def _served(counted: Sequence[Counted], scoring: Scoring, ages: Sequence[int]) -> int:
+    """Requests that the candidate got. Where units are sticky the starts that are told are users, so settled ones count."""
+    if scoring.spec.sticky:
+        return max((sum(one.four(index).candidate for one in counted) for index in ages), default=0)
+    return sum(one.found.assigned_candidate for one in counted)
 
 
 def _spent(evidence: Evidence) -> tuple[float | None, float | None, str]:

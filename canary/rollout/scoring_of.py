@@ -3,7 +3,9 @@
 from canary.rollout.plan import MarginSpec, Plan
 from canary.rollout.state import RolloutState
 from canary.stats.diversity import answer_key
+from canary.stats.profile import Profile
 from canary.stats.spec import ErrorMargin, LatencyMargin, ScoringSpec, stage_factors
+from canary.terms import Measures
 
 
 def scoring_spec(state: RolloutState) -> ScoringSpec:
@@ -24,6 +26,13 @@ def scoring_spec(state: RolloutState) -> ScoringSpec:
         answer_key=answer_key(state.salt),
         sticky=state.sticky,
     )
+
+
+def class_shares(profile: Profile, measures: Measures) -> tuple[float, ...]:
+    """How the profile's requests fall into task classes, by stratum; empty where there are none."""
+    if not measures.classes or not profile.n:
+        return ()
+    return tuple(profile.stratum(number).n / profile.n for number in range(1 + len(measures.classes)))
 
 
 def _error(margin: MarginSpec) -> ErrorMargin:

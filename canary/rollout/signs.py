@@ -7,7 +7,7 @@ import msgspec
 from canary.rollout import alerts
 from canary.rollout.counted import Counted, counted
 from canary.rollout.harm import Harm, harm_of
-from canary.rollout.silence import silence_of
+from canary.rollout.silence import missing_of, silence_of
 from canary.rollout.state import RolloutState
 from canary.rollout.trend import Past
 from canary.stats.counts import Totals
@@ -37,7 +37,7 @@ def signs_of(state: RolloutState, totals: Totals | None, evidence: Evidence | No
     found = counted(totals, state.scoring, state.segments)
     return Signs(
         harm=harm_of(found, state.scoring, evidence) if found else None,
-        silence=silence_of(found, state.scoring, stage=state.stage),
+        silence=silence_of(found, state.scoring, stage=state.stage) or missing_of(evidence, state.measures),
         past=past,
     )
 
@@ -56,6 +56,7 @@ def _alerts(
     state: RolloutState, found: Sequence[Counted], scoring: Scoring, *, evidence: Evidence, past: Past | None
 ) -> list[Alert]:
     return [
+        *alerts.missing_alerts(evidence, state.measures),
         *alerts.limit_alerts(state.plan, found, scoring, evidence),
         *alerts.arms_alerts(found, scoring),
         *alerts.mix_alerts(found, scoring, stage=state.stage, shares=state.class_shares),

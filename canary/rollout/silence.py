@@ -9,10 +9,15 @@ from typing import Final
 from canary.rollout import words
 from canary.rollout.counted import Counted
 from canary.stats.contrast import Rule
+from canary.stats.evidence import Evidence
 from canary.stats.scoring import Scoring
+from canary.terms import Measures, MetricKind
 
 EXPECTED: Final = 10.0
 """So many requests of the candidate are expected before none of them is a silence: chance has e^-10 for it."""
+
+LEAST_ANSWERS: Final = 20
+"""Of the candidate, before a metric that is bad in all of them is called missing."""
 
 LEAST_SETTLED: Final = 5
 """Of the candidate's requests at the last age, before "none of them ended" is said."""
@@ -22,6 +27,22 @@ def silence_of(counted: Sequence[Counted], scoring: Scoring, *, stage: int | Non
     """Why nothing is heard of the candidate in the present stage; empty where something is."""
     own = [one for one in counted if one.segment.stage == stage]
     return _no_starts(own) or _no_ends(own, scoring)
+
+
+def missing_of(evidence: Evidence, measures: Measures) -> str:
+    """Which declared rate is bad in every answer of both arms, as one that no answer carries is; empty where none is.
+
+    Both arms alike would clear any margin, and so promote on telemetry that is not there.
+    """
+    rates = {spec.name for spec in measures.metrics if spec.kind is MetricKind.RATE}
+    for row in evidence.metrics:
+        whole = row.bad_candidate >= row.n_candidate and row.bad_stable >= row.n_stable
+        if row.metric in rates and not row.abstains and row.n_candidate >= LEAST_ANSWERS and row.n_stable and whole:
+            return (
+                f"a good or a readable answer: {words.name_of(row.metric)} is bad or absent in all {row.n_candidate:,} of the"
+                f" candidate's and all {row.n_stable:,} of stable's, so it tells nothing"
+            )
+    return ""
 
 
 def _no_starts(own: Sequence[Counted]) -> str:

@@ -14,12 +14,11 @@ from canary.rollout.plan import Plan
 from canary.rollout.scoring_of import scoring_spec
 from canary.rollout.state import Before, Decision, RolloutState
 from canary.rollout.traffic import segments_for
-from canary.rollout.weighing import segments_of
+from canary.rollout.weighing import evidence_of
 from canary.rollout.worlds import EQUAL, Answer, Effect, Kinds, answers, failing, pair_kinds, request_kinds
 from canary.stats.counts import CounterRow, Horizon, Ledger, to_bytes
 from canary.stats.profile import Profile
 from canary.stats.scoring import Scoring, freeze
-from canary.stats.weigh import weigh
 from canary.terms import BUCKETS, Action, Arm, Frozen, Measures, Phase
 
 T0: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -139,8 +138,7 @@ class _Run:
         tick = Horizon(journal="j", tick_at_us=_T0_US + round(self._now_s * 1e6), dead=False)
         totals = self._ledger.settled([tick], self._lab.scoring)
         state = self._state
-        stage = state.stage if state.stage is not None else -1
-        evidence = weigh(totals, self._lab.scoring, segments_of(state), stage=stage, newest_tick_age_s=0.0)
+        evidence = evidence_of(totals, state, newest_tick_age_s=0.0)
         return considered(state, totals, evidence, before=Before.of(state, self._now())).decision
 
     def _enact(self, decision: Decision) -> None:

@@ -6,13 +6,13 @@ from canary.rollout import alerts
 from canary.rollout.counted import counted
 from canary.rollout.decide import decide
 from canary.rollout.signs import Signs
-from canary.rollout.silence import silence_of
+from canary.rollout.silence import missing_of, silence_of
 from canary.rollout.state import Reason, SegmentRef
 from canary.rollout.trend import Past, gates_eta_s, past_of, promote_eta_s, rollback_eta_s
 from canary.stats.contrast import Rule
 from canary.stats.counts import SegmentTotals, Totals
 from canary.stats.scoring import Scoring
-from canary.terms import Action, Measures, Phase, Scored, Verdict
+from canary.terms import Action, Measures, MetricKind, MetricSpec, Phase, Scored, Verdict
 from tests.support.rollouts import T0, a_metric, a_plan, a_state, an_evidence, at, cleared
 from tests.support.scorings import a_scoring
 
@@ -147,6 +147,35 @@ def test_a_stable_that_is_no_longer_as_in_its_profile_alerts() -> None:
     assert any(text.startswith("stable has changed since its profile: errors and timeouts 6 % (300/5,000)") for text in told)
     wave = counted(of_rules(scoring, {Rule.BAD: (1, 99, 37, 4_963)}), scoring, [REF])
     assert list(alerts.drift_alerts(wave, scoring, stage=0)) == []
+
+
+RATE = MetricSpec(name="refusal", kind=MetricKind.RATE, source="json:/refused")
+COST = MetricSpec(name="cost", kind=MetricKind.MEAN, source="header:x-cost")
+
+
+def test_a_rate_that_no_answer_carries_is_missing_and_promotes_nothing() -> None:
+    nowhere = cleared("refusal", bad_candidate=250, bad_stable=1_000)
+    told = missing_of(an_evidence(nowhere), Measures(metrics=(RATE,)))
+    assert told == (
+        "a good or a readable answer: refusal is bad or absent in all 250 of the candidate's and all 1,000 of stable's,"
+        " so it tells nothing"
+    )
+    decision = decide(a_state(Phase.CANARYING), an_evidence(nowhere), at(100), profile_n=0, signs=Signs(silence=told))
+    assert (decision.action, decision.reason) == (Action.KEEP, Reason.SILENT)
+
+
+@pytest.mark.parametrize("fields", [{"bad_stable": 999}, {"n_candidate": 19, "bad_candidate": 19}, {"abstains": "refused"}])
+def test_a_rate_that_some_answer_carries_is_not_missing(fields: dict[str, object]) -> None:
+    row = cleared("refusal", **{"bad_candidate": 250, "bad_stable": 1_000, **fields})
+    assert missing_of(an_evidence(row), Measures(metrics=(RATE,))) == ""
+    assert missing_of(an_evidence(cleared("error", bad_candidate=250, bad_stable=1_000)), Measures(metrics=(RATE,))) == ""
+
+
+def test_a_declared_metric_that_says_nothing_alerts() -> None:
+    evidence = an_evidence(a_metric("cost", abstains="2 answers of the candidate carry no number"), a_metric("error"))
+    (alert,) = alerts.missing_alerts(evidence, Measures(metrics=(COST,)))
+    assert alert.name == "missing_telemetry:cost"
+    assert alert.because.startswith("cost says nothing (2 answers of the candidate carry no number)")
 
 
 def test_counters_that_stand_while_others_go_on_alert() -> None:
