@@ -1,17 +1,19 @@
 """What is known of a rollout now: its counters weighed, or its profile as it grows. Reads only, so anyone may look."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from canary.control.growth import Growth
 from canary.errors import CountersMoved
 from canary.ports import CounterBook
 from canary.rollout.state import RolloutState
-from canary.rollout.weighing import evidence_of
-from canary.stats.counts import Ledger, Totals
+from canary.rollout.weighing import evidence_of, segments_of
+from canary.stats.counts import Horizon, Ledger, Totals
 from canary.stats.evidence import Evidence
+from canary.stats.frozen import Scoring
 from canary.stats.profile import Profile
+from canary.stats.sticky_ledger import StickyLedger
 from canary.stats.weigh import STICKY, silent
 from canary.terms import Frozen, Phase
 
@@ -45,7 +47,8 @@ class Looks:
         if state.phase is Phase.PENDING:
             return await self._profile(state)
         # What has ended is looked at once in a while, and by people: it is read anew and not kept.
-        reading = _Reading() if state.phase.is_final else self._open.setdefault(state.id, _Reading())
+        fresh = _StickyReading() if state.sticky else _Reading()
+        reading = fresh if state.phase.is_final else self._open.setdefault(state.id, fresh)
         return await reading.read(state, self._counters)
 
     async def evidence(self, state: RolloutState) -> Evidence | None:
@@ -67,8 +70,11 @@ class _Reading:
     """One rollout's counters, read on from where the last look ended."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger()
+        self._ledger = self._anew()
         self._newest = 0
+
+    def _anew(self) -> Ledger | StickyLedger:
+        return Ledger()
 
     async def read(self, state: RolloutState, counters: CounterBook) -> Seen:
         age_s = await counters.freshness(state.id)
@@ -77,7 +83,7 @@ class _Reading:
         # Horizons first: one that is newer than the rows beside it would settle starts whose ends were not read yet.
         horizons = list(await counters.horizons(state.id))
         await self._read_on(state.id, counters)
-        totals = self._ledger.settled(horizons, state.scoring)
+        totals = self._settled(horizons, state.scoring, state)
         evidence = evidence_of(totals, state, newest_tick_age_s=age_s)
         return Seen(
             evidence=evidence,
@@ -87,6 +93,9 @@ class _Reading:
             old_minute=self._ledger.old_minute,
         )
 
+    def _settled(self, horizons: Sequence[Horizon], scoring: Scoring, state: RolloutState) -> Totals:
+        return self._ledger.settled(horizons, scoring)
+
     async def _read_on(self, rollout: str, counters: CounterBook) -> None:
         """Takes in what grew; all anew where rows were moved together while nobody looked."""
         try:
@@ -95,6 +104,28 @@ class _Reading:
         except CountersMoved:
             self._ledger.stale = True
         if self._ledger.stale:
-            self._ledger = Ledger()
+            self._ledger = self._anew()
             rows, self._newest = await counters.read(rollout)
             self._ledger.add(rows)
+
+
+class _StickyReading(_Reading):
+    """The same of a rollout whose units stay on their arm: users are counted, in clusters and by their first events."""
+
+    def __init__(self) -> None:
+        self._newest_event = 0
+        super().__init__()
+
+    def _anew(self) -> StickyLedger:
+        self._newest_event = 0
+        return StickyLedger()
+
+    def _settled(self, horizons: Sequence[Horizon], scoring: Scoring, state: RolloutState) -> Totals:
+        assert isinstance(self._ledger, StickyLedger)
+        return self._ledger.settled(horizons, scoring, segments_of(state))
+
+    async def _read_on(self, rollout: str, counters: CounterBook) -> None:
+        await super()._read_on(rollout, counters)
+        events, self._newest_event = await counters.first_events(rollout, since=self._newest_event)
+        assert isinstance(self._ledger, StickyLedger)
+        self._ledger.add_first(events)
