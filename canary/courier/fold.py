@@ -14,6 +14,7 @@ from canary.courier.known import NOTHING_MEASURED, UNKNOWN_ROUTE, Known, RouteFa
 from canary.courier.making import body_row, content_type, lost_outcome_row, lost_pair_row, outcome_row, pair_row
 from canary.courier.tally import Tally
 from canary.observe.outcome import observe
+from canary.observe.values import Reader
 from canary.stats.facts import Fact
 from canary.stats.profile import profile_cells
 from canary.stats.scoring import Scoring, ends, pair_drops, pair_ends, pair_starts, starts
@@ -32,12 +33,12 @@ class Waiting:
 
     __slots__ = ("fact", "frame", "outcome", "segment", "told")
 
-    def __init__(self, frame: Live, heard: Heard, *, segment: SegmentFacts | None, told: str) -> None:
+    def __init__(self, frame: Live, heard: Heard, *, segment: SegmentFacts | None, reader: Reader, told: str) -> None:
         self.frame = frame  # without bodies: the pair frame repeats them
         self.outcome = heard.outcome
         self.segment = segment  # None where its start was not counted
-        # an answer that is not whole here is read once more, from the pair, which may bring more of it
-        self.fact = heard.fact(segment.reader) if segment is not None and heard.is_whole else None
+        # None: what was kept of the answer is not all of it, and its pair may bring more
+        self.fact = heard.fact(reader) if heard.is_whole else None
         self.told = told if heard.is_whole else ""
 
 
@@ -161,16 +162,17 @@ class Fold:
             waiting = self.waiting.pop(live.exchange_id)
         route = self.known.routes.get(live.route, UNKNOWN_ROUTE)
         segment = waiting.segment
-        reader = segment.reader if segment is not None else route.reader
-        # looked at anew: the pair brings the bodies of both sides, so that an error inside a stream is seen in both
-        mine, shadow = self._hear(live, live.side), self._hear(live, frame.shadow)
-        live_fact, shadow_fact = waiting.fact or mine.fact(reader), shadow.fact(reader)
-        told = (
-            waiting.told or facts_text(route.reader, mine.fact(route.reader)),
-            facts_text(route.reader, shadow.fact(route.reader)),
-        )
+        reader = self._reader(live, segment)
+        shadow = self._hear(live, frame.shadow)
+        shadow_fact = shadow.fact(reader)
+        outcome, live_fact, told = waiting.outcome, waiting.fact, waiting.told
+        if live_fact is None:  # looked at anew: the pair brings the bodies of both sides, so that both are read alike
+            mine = self._hear(live, live.side)
+            outcome, live_fact = mine.outcome, mine.fact(reader)
+            told = facts_text(route.reader, mine.fact(route.reader))
+        both = told, facts_text(route.reader, shadow.fact(route.reader))
         rollout = self._rollout(live.segment)
-        self.pairs.append(pair_row(frame, mine.outcome, shadow=shadow.outcome, rollout=rollout, facts=told))
+        self.pairs.append(pair_row(frame, outcome, shadow=shadow.outcome, rollout=rollout, facts=both))
         self._body(live, frame)
         self.units.paired(live.exchange_id, live_fact, shadow_fact)
         if segment is not None and segment.scoring is not None and self._still_counts(segment, live.start_at_us):
@@ -220,7 +222,12 @@ class Fold:
             return
         segment = self.known.segments.get(frame.segment) if counted else None
         self.units.waits(frame, segment)
-        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), heard, segment=segment, told=told)
+        reader = self._reader(frame, segment)
+        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), heard, segment=segment, reader=reader, told=told)
+
+    def _reader(self, frame: Live, segment: SegmentFacts | None) -> Reader:
+        """Of what is measured: as the rollout began, or now where the exchange counts for none."""
+        return segment.reader if segment is not None else self.known.routes.get(frame.route, UNKNOWN_ROUTE).reader
 
     def _hear(self, frame: Live, side: Side) -> Heard:
         """One side's answer, the live one or its shadow's."""

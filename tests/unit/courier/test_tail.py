@@ -361,7 +361,7 @@ async def test_an_error_inside_a_stream_is_seen_in_both_sides_of_a_pair(tmp_path
     around = Surroundings(tmp_path, a_plan_in_force(a_rollout(), **recording("off", RouteKind.LLM)))
     writer = a_writer(around.spool)
     stream = {"headers": (("content-type", "text/event-stream"),), "body": b'data: {"error": {"code": 1}}\n\n'}
-    live = a_live()
+    live = a_live(side=a_side(response_bytes=30))  # its body comes with the pair
     pair = a_pair(a_live(live.exchange_id, side=a_side(**stream)), a_side("v2", **stream))
     write(writer, an_open(live.exchange_id), live, pair)
     await carried(around.tail(the_journal(around.spool)))
