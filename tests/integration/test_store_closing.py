@@ -191,11 +191,13 @@ async def test_a_total_grows_and_never_goes_back(books: Books) -> None:
     await books.recorder.commit(a_batch(0, 1, dead=True, counters=[a_delta(1, minute=MINUTE + n) for n in range(3)]))
     await closed(books, fence)
     assert await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE + 1, seen=2**40, restarts=b"b")) == 2
+    await books.recorder.commit(a_batch(0, 1, journal="late", dead=True, counters=[a_delta(1)]))
+    await closed(books, fence)
     assert await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE, seen=2**40, restarts=b"a")) == 0
-    assert await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE + 2, seen=2**40, restarts=b"c")) == 1
+    assert await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE + 2, seen=2**40, restarts=b"c")) == 2
     reader = Reader()
     (own, total) = await reader.look(books.counters)
-    assert (own.restarts, from_bytes(total.cells)) == (b"c", {a_key(second=WHOLE_MINUTE): 3})
+    assert (own.restarts, from_bytes(total.cells)) == (b"c", {a_key(second=WHOLE_MINUTE): 4})
 
 
 async def test_only_what_the_leader_has_read_becomes_a_total(books: Books) -> None:
