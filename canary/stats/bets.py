@@ -124,9 +124,11 @@ def _parts(contrast: Contrast, strata: int) -> list[Contrast]:
 
 def mixed(log_prior: Vector, log_e: Vector) -> Vector:
     """Log of the mixture over the last axis: logsumexp of prior and component, in their fixed order."""
-    terms = log_prior + log_e
-    top = terms.max(axis=-1, keepdims=True)
-    return np.asarray(top[..., 0] + np.log(np.exp(terms - top).sum(axis=-1)))
+    terms = np.ascontiguousarray(np.moveaxis(log_prior + log_e, -1, 0))  # sums over a short last axis are slow
+    top = terms.max(axis=0)
+    terms -= top
+    np.exp(terms, out=terms)
+    return np.asarray(top + np.log(np.add.reduce(terms, axis=0)))
 
 
 def rare_log_e(counts: tuple[tuple[float, int, int], ...], *, rho: float, ratios: tuple[float, ...]) -> float:

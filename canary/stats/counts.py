@@ -15,11 +15,10 @@ from canary.stats.cells import (
     from_bytes,
     to_bytes,
 )
-from canary.stats.contrast import CELLS
 from canary.stats.frozen import Scoring
 from canary.stats.restarts import LENGTH
 from canary.stats.tables import tables_of
-from canary.stats.totals import Block, Ints, SegmentTotals, Totals
+from canary.stats.totals import Block, Ints, SegmentTotals, Totals, read_late
 from canary.stats.value_cells import FIRST_VALUE
 from canary.stats.values import columns_of
 from canary.terms import UNSCORED, Frozen
@@ -94,8 +93,7 @@ class _Layout:
         self.size = self.rates + self.values.size + _STARTS
         ages = self.tables.age_of_column
         self.age_of_column = np.concatenate([np.tile(ages[:-_STARTS], scoring.strata), ages[-_STARTS:]])
-        rollback = np.repeat([not contrast.promote for contrast in scoring.contrasts], CELLS)
-        self.in_blocks = np.concatenate([np.tile(rollback, scoring.strata), np.ones(self.values.size, dtype=bool)])
+        self.in_blocks = read_late(scoring)
 
     def reach(self, keys: Ints, counts: Ints, seconds: Ints) -> npt.NDArray[np.int32]:
         """Rates and starts of a row, summed from the minute's start to each second, [61, columns]."""

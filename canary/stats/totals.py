@@ -19,6 +19,7 @@ FORMAT: Final = 1
 """First byte of stored totals."""
 
 _BLOCK_COUNTS: Final = np.dtype("<i4")
+_LEVEL: Final = 6
 
 
 class SegmentTotals(Frozen, frozen=True, kw_only=True):
@@ -32,7 +33,7 @@ class SegmentTotals(Frozen, frozen=True, kw_only=True):
 
 
 class Block(Frozen, frozen=True, kw_only=True):
-    """One minute of one segment: what late onset's bets read. A promote side has none, so its counts are left out as zeros."""
+    """One minute of one segment: what late onset's bets read. Promote sides have none: their counts are zeros."""
 
     minute: int
     segment: int
@@ -59,8 +60,15 @@ class Totals(Frozen, frozen=True, kw_only=True):
 
     def to_bytes(self) -> bytes:
         """Everything as bytes, for the record of a decision: the same for equal totals."""
-        ordered = msgspec.structs.replace(self, segments=dict(sorted(self.segments.items())))
-        return bytes([FORMAT]) + zlib.compress(msgspec.msgpack.encode(ordered), 9)
+        counts = np.array([np.frombuffer(block.counts, dtype=_BLOCK_COUNTS) for block in self.blocks], dtype=_BLOCK_COUNTS)
+        stored = _Stored(
+            segments=dict(sorted(self.segments.items())),
+            places=tuple((block.minute, block.segment) for block in self.blocks),
+            planes=_planes(counts.reshape(len(self.blocks), -1)),
+            first_minute=self.first_minute,
+            as_of_us=self.as_of_us,
+        )
+        return bytes([FORMAT]) + zlib.compress(msgspec.msgpack.encode(stored), _LEVEL)
 
     @classmethod
     def of_bytes(cls, stored: bytes, scoring: Scoring) -> "Totals":
@@ -68,16 +76,18 @@ class Totals(Frozen, frozen=True, kw_only=True):
         if not stored or stored[0] != FORMAT:
             raise ValueError(f"totals of format {FORMAT} expected, found {stored[:1]!r}")
         try:
-            found = msgspec.msgpack.decode(zlib.decompress(stored[1:]), type=cls)
+            found = msgspec.msgpack.decode(zlib.decompress(stored[1:]), type=_Stored)
         except (zlib.error, msgspec.DecodeError) as error:
             raise ValueError(f"stored totals are damaged: {error}") from error
         shape = shape_of(scoring)
         for segment, totals in found.segments.items():
             if len(totals.counts) != shape.rates or len(totals.values) not in {0, shape.values}:
                 raise ValueError(f"segment {segment} was counted under another scoring: {len(totals.counts)} counts")
-        if any(len(block.counts) != shape.block_bytes for block in found.blocks):
+        if len(found.planes) != len(found.places) * shape.block_bytes:
             raise ValueError("blocks were counted under another scoring")
-        return found
+        rows = _rows(found.planes, len(found.places))
+        blocks = [Block(minute=m, segment=s, counts=row) for (m, s), row in zip(found.places, rows, strict=True)]
+        return cls(segments=found.segments, blocks=tuple(blocks), first_minute=found.first_minute, as_of_us=found.as_of_us)
 
     def flat(self, scoring: Scoring) -> dict[str, int]:
         """Every count that is not zero by a readable name: `7/error.rollback/3` is cell 3 of that contrast in segment 7.
@@ -96,6 +106,30 @@ class Totals(Frozen, frozen=True, kw_only=True):
         return {name: count for name, count in named.items() if count}
 
 
+class _Stored(Frozen, frozen=True, kw_only=True):
+    """Totals as they are packed: the blocks' counts column by column, first bytes of all, then second bytes, and so on."""
+
+    segments: dict[int, SegmentTotals]
+    places: tuple[tuple[int, int], ...]  # minute and segment of each block
+    planes: bytes
+    first_minute: int
+    as_of_us: int
+
+
+def _planes(counts: npt.NDArray[np.int32]) -> bytes:
+    """Neighbours are then the same count a minute later, and most bytes are 0: it packs into a quarter."""
+    columns = np.ascontiguousarray(counts.T)
+    return columns.view(np.uint8).reshape(-1, _BLOCK_COUNTS.itemsize).T.tobytes()
+
+
+def _rows(planes: bytes, blocks: int) -> list[bytes]:
+    if not blocks:
+        return []
+    words = np.frombuffer(planes, dtype=np.uint8).reshape(_BLOCK_COUNTS.itemsize, -1).T
+    columns = np.ascontiguousarray(words).view(_BLOCK_COUNTS).reshape(-1, blocks)
+    return [row.tobytes() for row in np.ascontiguousarray(columns.T)]
+
+
 class Shape(msgspec.Struct, frozen=True):
     """How many integers a segment has under a scoring."""
 
@@ -111,6 +145,20 @@ class Shape(msgspec.Struct, frozen=True):
 def shape_of(scoring: Scoring) -> Shape:
     """The shape of a scoring's counts."""
     return Shape(rates=scoring.strata * (tables_of(scoring).columns - 2), values=columns_of(scoring).size)
+
+
+def read_late(scoring: Scoring) -> npt.NDArray[np.bool_]:
+    """Which of a block's counts late onset's bets read: those of rollback contrasts, and of the rollback sides of values."""
+    rollback = np.repeat([not contrast.promote for contrast in scoring.contrasts], CELLS)
+    columns = columns_of(scoring)
+    values = np.zeros(columns.size, dtype=bool)
+    for metric in scoring.values.metrics:
+        numbers = [metric.number] if metric.rollback else []
+        numbers += [metric.number + int(metric.in_canary)] if metric.rollback_pairs else []
+        for number in numbers:
+            block = columns.blocks[number]
+            values[block.offset : block.offset + block.size] = True
+    return np.concatenate([np.tile(rollback, scoring.strata), values])
 
 
 def arrays_of(scoring: Scoring, counts: bytes) -> tuple[Ints, Ints]:
