@@ -15,6 +15,7 @@ from canary.errors import NotFound, StaleRevision
 from canary.ports import Fence, PlanInForce, Published
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.split.spec import MatchSpec, RecordSpec, RouteSpec, VersionSpec
+from canary.stats.first_event import FirstEventRow
 from canary.stats.freezing import freeze
 from canary.stats.profile import Profile, profile_cells
 from canary.stats.scoring import Fact, Scoring
@@ -27,14 +28,14 @@ from tests.support.rollouts import T0, a_state
 DATABASE = "11111111-2222-3333-4444-555555555555"
 
 
-def a_scoring() -> Scoring:
-    """Frozen from 2,000 stable answers of 10 to 30 ms."""
+def a_scoring(**spec: Any) -> Scoring:
+    """Frozen from 2,000 stable answers of 10 to 30 ms; answers time out after 2 s."""
     cells: dict[int, int] = {}
     for i in range(2_000):
         latency_us = 10_000 + i * 10
         for key in profile_cells(Fact(age_us=latency_us, latency_us=latency_us, failed=False, left=False)):
             cells[key] = cells.get(key, 0) + 1
-    return freeze(Profile.of(cells), ScoringSpec(answer_timeout_s=2.0, connect_timeout_s=1.0))
+    return freeze(Profile.of(cells), ScoringSpec(answer_timeout_s=2.0, connect_timeout_s=1.0, **spec))
 
 
 def a_route(**fields: Any) -> RouteSpec:
@@ -47,6 +48,12 @@ def a_route(**fields: Any) -> RouteSpec:
 def a_rollout(**fields: Any) -> RolloutState:
     """A rollout that is shadowing in segment 7, scored."""
     return a_state(Phase.SHADOWING, **({"scoring": a_scoring(), "answer_timeout_s": 2.0} | fields))
+
+
+def a_sticky_rollout(**fields: Any) -> RolloutState:
+    """A rollout of users, in the canary at 5 % in segment 7, scored."""
+    usual: dict[str, Any] = {"scoring": a_scoring(sticky=True), "answer_timeout_s": 2.0, "sticky": True}
+    return a_state(Phase.CANARYING, **(usual | fields))
 
 
 def a_plan_in_force(*rollouts: RolloutState, revision: int = 5, database_id: str = DATABASE, **route: Any) -> PlanInForce:
@@ -75,6 +82,7 @@ class FakeRecords:
         self.bodies: list[BodyRow] = []
         self.counters: dict[tuple[str, str, int, int, int], bytes] = {}
         self.profiles: dict[tuple[str, str, str, int], bytes] = {}
+        self.first_events: dict[tuple[str, str, bytes], FirstEventRow] = {}
         self.rejected = 0
         self.commits: list[RecordBatch] = []
         self.before: Callable[[RecordBatch], None] = lambda _batch: None  # may raise: nothing is committed
@@ -96,6 +104,10 @@ class FakeRecords:
         self.rejected += batch.rejected
         self.counters |= {(c.rollout, batch.journal, c.segment, c.minute, c.part): c.cells for c in batch.counters}
         self.profiles |= {(p.route, p.version_hash, batch.journal, p.hour): p.cells for p in batch.profiles}
+        for event in batch.first_events:
+            kept = self.first_events.setdefault(event[:3], event)
+            if event.start_at_us < kept.start_at_us:
+                self.first_events[event[:3]] = event
         self.after(batch)
         return datetime.now(tz=UTC)
 
