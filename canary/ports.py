@@ -73,14 +73,6 @@ class Moved(Frozen, frozen=True, kw_only=True):
     newest: int | None = None
 
 
-class Old(Frozen, frozen=True, kw_only=True):
-    """Which of the fleet's rows become totals, and what late onset's bets keep of them."""
-
-    minute: int  # up to here,
-    seen: int  # as far as a reader has them whose `newest` was this:
-    restarts: bytes  # it is that reader's ledger that wrote these down, for all minutes up to `minute`
-
-
 class RolloutBook(Protocol):
     """Rollouts and their decisions: one door to the state, one audit trail."""
 
@@ -167,8 +159,11 @@ class CounterBook(Protocol):
         """
         ...
 
-    async def fold(self, rollout: str, *, fence: Fence, old: Old) -> int:
-        """Moves the fleet's old rows into totals and keeps `restarts` with them; returns how many. Raises Deposed."""
+    async def fold(self, rollout: str, *, fence: Fence, minute: int, seen: int) -> int:
+        """Moves the fleet's rows up to `minute` into totals, those with a revision <= `seen`; returns how many. Raises Deposed.
+
+        The caller has read up to `seen`, so that nothing moves away unseen; where another one was further, nothing moves.
+        """
         ...
 
     async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from canary.errors import Deposed
-from canary.ports import Fence, Moved, Old
+from canary.ports import Fence, Moved
 from canary.stats.closed import fleet_cells, span_of, total_cells
 from canary.store.database import Connection
-from canary.terms import UNSCORED
 
 # FOR SHARE: a new leader cannot take the lease before this transaction ends, so moves of two leaders never overlap.
 _LEADS: Final = """
@@ -58,12 +57,12 @@ DELETE FROM counters
 WHERE rollout = %(rollout)s AND journal = '' AND minute <= %(minute)s AND revision <= %(seen)s
 RETURNING segment, minute, cells, revision"""
 _PUT_TOTAL: Final = """
-INSERT INTO totals (rollout, segment, minute, holds, first_s, last_s, cells, restarts, revision)
-VALUES (%(rollout)s, %(segment)s, %(minute)s, %(holds)s, %(first_s)s, %(last_s)s, %(cells)s, %(restarts)s,
+INSERT INTO totals (rollout, segment, minute, holds, first_s, last_s, cells, revision)
+VALUES (%(rollout)s, %(segment)s, %(minute)s, %(holds)s, %(first_s)s, %(last_s)s, %(cells)s,
         pg_current_xact_id()::text::bigint)
 ON CONFLICT (rollout, segment) DO UPDATE
 SET minute = excluded.minute, holds = excluded.holds, first_s = excluded.first_s, last_s = excluded.last_s,
-    cells = excluded.cells, restarts = excluded.restarts, revision = excluded.revision"""
+    cells = excluded.cells, revision = excluded.revision"""
 
 
 class Taken(NamedTuple):
@@ -85,13 +84,12 @@ class FleetRow(NamedTuple):
 
 
 class TotalRow(NamedTuple):
-    """What is added up of one segment, or of the rollout itself: then `restarts` alone."""
+    """What is added up of one segment."""
 
     segment: int
     cells: bytes
-    first_s: int = 0
-    last_s: int = 0
-    restarts: bytes | None = None
+    first_s: int
+    last_s: int
 
 
 def portion(closable: Iterable[tuple[str, int, int]], *, most: int) -> dict[str, int]:
@@ -122,8 +120,8 @@ def fleet_rows(taken: Iterable[Taken], there: Iterable[FleetRow]) -> list[FleetR
     return [FleetRow(*key, fleet_cells(found), tuple(sorted(journals[key]))) for key, found in sorted(cells.items())]
 
 
-def total_rows(old: Sequence[FleetRow], there: Iterable[TotalRow], *, restarts: bytes) -> list[TotalRow]:
-    """The totals with the fleet's old rows added, and the rollout's own row."""
+def total_rows(old: Sequence[FleetRow], there: Iterable[TotalRow]) -> list[TotalRow]:
+    """The totals that grow by the fleet's old rows."""
     totals = {row.segment: row for row in there}
     for segment in sorted({row.segment for row in old}):
         rows = [row for row in old if row.segment == segment]
@@ -134,8 +132,7 @@ def total_rows(old: Sequence[FleetRow], there: Iterable[TotalRow], *, restarts: 
             spans.append((totals[segment].first_s, totals[segment].last_s))
         first_s, last_s = min(span[0] for span in spans), max(span[1] for span in spans)
         totals[segment] = TotalRow(segment, total_cells(cells), first_s, last_s)
-    grown = {row.segment for row in old}
-    return [TotalRow(UNSCORED, b"", restarts=restarts), *(row for key, row in sorted(totals.items()) if key in grown)]
+    return [totals[segment] for segment in sorted({row.segment for row in old})]
 
 
 async def close(connection: Connection, rollout: str, *, fence: Fence, settle_us: int, most: int) -> Moved:
@@ -151,18 +148,18 @@ async def close(connection: Connection, rollout: str, *, fence: Fence, settle_us
     return Moved(rows=len(taken), oldest=oldest, newest=newest)
 
 
-async def fold(connection: Connection, rollout: str, *, fence: Fence, old: Old) -> int:
+async def fold(connection: Connection, rollout: str, *, fence: Fence, minute: int, seen: int) -> int:
     """Moves the fleet's old rows into totals, within one transaction; returns their number. Raises Deposed."""
     await _alone(connection, rollout, fence)
     found = await (await connection.execute(_TOTALS, {"rollout": rollout})).fetchall()
-    if any(until > old.minute for segment, until, *_ in found if segment == UNSCORED):
-        return 0  # another leader was further; what the bets keep must not go back
-    values = {"rollout": rollout, "minute": old.minute, "seen": old.seen}
+    if any(until > minute for _, until, *_ in found):
+        return 0  # another leader was further; a total that went back would no longer say which rows it holds
+    values = {"rollout": rollout, "minute": minute, "seen": seen}
     taken = await (await connection.execute(_TAKE_OLD, values)).fetchall()
     if not taken:
         return 0
-    there = [TotalRow(segment, cells, first_s, last_s) for segment, _, cells, first_s, last_s in found if segment != UNSCORED]
-    rows = total_rows([FleetRow(*row[:3]) for row in taken], there, restarts=old.restarts)
+    there = [TotalRow(segment, cells, first_s, last_s) for segment, _, cells, first_s, last_s in found]
+    rows = total_rows([FleetRow(*row[:3]) for row in taken], there)
     values |= {"holds": max(row[3] for row in taken)}
     await connection.cursor().executemany(_PUT_TOTAL, [values | row._asdict() for row in rows])
     return len(taken)

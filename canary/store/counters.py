@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from canary.errors import CountersMoved
-from canary.ports import Fence, Moved, Old
+from canary.ports import Fence, Moved
 from canary.stats.cells import joined
 from canary.stats.counts import CounterRow, Horizon, from_bytes
 from canary.stats.first_event import FirstEventRow
@@ -26,7 +26,7 @@ JOIN (SELECT DISTINCT journal, segment, minute FROM counters WHERE rollout = %(r
 WHERE c.rollout = %(rollout)s
 ORDER BY c.journal, c.segment, c.minute, c.part"""
 _TOTALS: Final = """
-SELECT segment, minute, cells, revision, holds, first_s, last_s, restarts
+SELECT segment, minute, cells, revision, holds, first_s, last_s
 FROM totals
 WHERE rollout = %(rollout)s AND revision > %(since)s
 ORDER BY segment"""
@@ -74,10 +74,10 @@ class PostgresCounters:
         async with self._database.transaction() as connection:
             return await closing.close(connection, rollout, fence=fence, settle_us=settle_us, most=most)
 
-    async def fold(self, rollout: str, *, fence: Fence, old: Old) -> int:
+    async def fold(self, rollout: str, *, fence: Fence, minute: int, seen: int) -> int:
         """Moves the fleet's old rows into totals: see the port."""
         async with self._database.transaction() as connection:
-            return await closing.fold(connection, rollout, fence=fence, old=old)
+            return await closing.fold(connection, rollout, fence=fence, minute=minute, seen=seen)
 
     async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:
         """First events of sticky units whose revision is > since, and the newest revision; revisions as in `read`."""
@@ -132,7 +132,7 @@ def check_nothing_missed(rollout: str, rows: Iterable[CounterRow], *, since: int
 
 
 def _total_row(rollout: str, row: tuple[Any, ...]) -> CounterRow:
-    segment, minute, cells, revision, holds, first_s, last_s, restarts = row
+    segment, minute, cells, revision, holds, first_s, last_s = row
     return CounterRow(
         rollout=rollout,
         segment=segment,
@@ -144,7 +144,6 @@ def _total_row(rollout: str, row: tuple[Any, ...]) -> CounterRow:
         holds=holds,
         first_s=first_s,
         last_s=last_s,
-        restarts=restarts or b"",
     )
 
 

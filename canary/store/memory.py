@@ -8,7 +8,7 @@ import msgspec
 
 from canary.config.document import Config
 from canary.errors import Conflict, Deposed, NotFound, StaleRevision
-from canary.ports import Clock, Fence, Lease, Moved, Old, PlanInForce, Published, SidecarAck
+from canary.ports import Clock, Fence, Lease, Moved, PlanInForce, Published, SidecarAck
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
@@ -202,11 +202,11 @@ class MemoryCounters:
         horizons, self._store.commits = await self.horizons(rollout), self._store.commits + 1
         return self._store.counts.close(rollout, horizons, settle_us=settle_us, most=most, revision=self._store.commits)
 
-    async def fold(self, rollout: str, *, fence: Fence, old: Old) -> int:
+    async def fold(self, rollout: str, *, fence: Fence, minute: int, seen: int) -> int:
         """Moves the fleet's old rows into totals: see the port."""
         self._store.check_lead(fence)
         self._store.commits += 1
-        return self._store.counts.fold(rollout, old, revision=self._store.commits)
+        return self._store.counts.fold(rollout, minute=minute, seen=seen, revision=self._store.commits)
 
     async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:
         """First events of sticky units whose revision is > since, and the newest revision."""

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from canary.ports import Moved, Old
+from canary.ports import Moved
 from canary.stats.counts import CounterRow, Horizon
 from canary.store.closing import FleetRow, Taken, TotalRow, fleet_rows, portion, total_rows
 from canary.store.counters import whole_rows
 from canary.store.rows import CounterDelta
-from canary.terms import UNSCORED
 
 _MINUTE_US = 60_000_000
 _FLEET = ""
@@ -66,35 +65,27 @@ class CountTables:
         minutes = [row.minute for row in self._fleet(rollout)]
         return Moved(rows=len(taken), oldest=min(minutes, default=None), newest=max(minutes, default=None))
 
-    def fold(self, rollout: str, old: Old, *, revision: int) -> int:
+    def fold(self, rollout: str, *, minute: int, seen: int, revision: int) -> int:
         """Old rows of the fleet into totals."""
-        own = self._totals.get((rollout, UNSCORED))
-        if own is not None and own.minute > old.minute:
+        totals = [row for key, row in sorted(self._totals.items()) if key[0] == rollout]
+        if any(row.minute > minute for row in totals):
             return 0
-        keys = [
-            key
-            for key, row in self._rows.items()
-            if key[:2] == (rollout, _FLEET) and key[3] <= old.minute and row[1] <= old.seen
-        ]
+        keys = [key for key, row in self._rows.items() if key[:2] == (rollout, _FLEET) and key[3] <= minute and row[1] <= seen]
         if not keys:
             return 0
         gone = {key: self._rows.pop(key) for key in sorted(keys)}
-        there = [
-            TotalRow(row.segment, row.cells, row.first_s, row.last_s)
-            for key, row in self._totals.items()
-            if key[0] == rollout and row.segment != UNSCORED
-        ]
+        there = [TotalRow(row.segment, row.cells, row.first_s, row.last_s) for row in totals]
         rows = [FleetRow(key[2], key[3], row[0], row[2]) for key, row in gone.items()]
         holds = max(row[1] for row in gone.values())
-        for total in total_rows(rows, there, restarts=old.restarts):
+        for total in total_rows(rows, there):
             self._totals[rollout, total.segment] = CounterRow(
                 rollout=rollout,
                 journal=_FLEET,
-                minute=old.minute,
+                minute=minute,
                 revision=revision,
                 total=True,
                 holds=holds,
-                **(total._asdict() | {"restarts": total.restarts or b""}),
+                **total._asdict(),
             )
         return len(keys)
 

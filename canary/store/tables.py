@@ -242,9 +242,8 @@ totals: Final = Table(
     _big("first_s"),
     _big("last_s"),
     Column("cells", LargeBinary, nullable=False),
-    Column("restarts", LargeBinary),
     _big("revision"),
-    comment="Fleet rows added up, those with minute <= minute and revision <= holds; segment 0 is the rollout's own row.",
+    comment="Fleet rows of a segment added up: those with minute <= minute and revision <= holds.",
 )
 closings: Final = Table(
     "closings",

@@ -26,12 +26,11 @@ CREATE TABLE totals (
     first_s bigint NOT NULL,
     last_s bigint NOT NULL,
     cells bytea NOT NULL,
-    restarts bytea,
     revision bigint NOT NULL,
     CONSTRAINT totals_pkey PRIMARY KEY (rollout, segment)
 );
 COMMENT ON TABLE totals IS
-    'Fleet rows added up, those with minute <= minute and revision <= holds; segment 0 is the rollout''s own row.';
+    'Fleet rows of a segment added up: those with minute <= minute and revision <= holds.';
 
 CREATE TABLE closings (
     rollout text NOT NULL,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from canary.errors import CountersMoved, Deposed
-from canary.ports import Fence, Moved, Old
+from canary.ports import Fence, Moved
 from canary.stats.cells import END, SECOND_SHIFT, START, WHOLE_MINUTE, from_bytes, pack, part_of, to_bytes
 from canary.stats.counts import Horizon
 from canary.store.rows import CounterDelta
@@ -122,7 +122,7 @@ async def test_only_the_leader_moves_counts(books: Books) -> None:
     with pytest.raises(Deposed):
         await closed(books, fence)
     with pytest.raises(Deposed):
-        await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE, seen=2**40, restarts=b""))
+        await books.counters.fold("r1", fence=fence, minute=MINUTE, seen=2**40)
     assert await places(books) == [("j1", 7, MINUTE)]
 
 
@@ -173,12 +173,10 @@ async def test_old_rows_of_the_fleet_become_a_total(books: Books) -> None:
     await books.recorder.commit(a_batch(0, 1, dead=True, counters=deltas))
     await closed(books, fence)
     rows, seen = await books.counters.read("r1")
-    old = Old(minute=MINUTE + 1, seen=seen, restarts=b"kept")
-    assert await books.counters.fold("r1", fence=fence, old=old) == 2
-    assert await books.counters.fold("r1", fence=fence, old=old) == 0
+    assert await books.counters.fold("r1", fence=fence, minute=MINUTE + 1, seen=seen) == 2
+    assert await books.counters.fold("r1", fence=fence, minute=MINUTE + 1, seen=seen) == 0
     grown, _ = await books.counters.read("r1", since=seen)
-    own, total = sorted(grown, key=lambda row: row.segment)
-    assert (own.segment, own.total, own.restarts, own.minute) == (0, True, b"kept", MINUTE + 1)
+    (total,) = grown
     assert (total.segment, total.total, total.minute) == (7, True, MINUTE + 1)
     assert from_bytes(total.cells) == {a_key(second=WHOLE_MINUTE): 3}
     assert (total.first_s, total.last_s) == (MINUTE * 60 + 10, (MINUTE + 1) * 60 + 11)
@@ -190,27 +188,25 @@ async def test_a_total_grows_and_never_goes_back(books: Books) -> None:
     fence = await a_fence(books)
     await books.recorder.commit(a_batch(0, 1, dead=True, counters=[a_delta(1, minute=MINUTE + n) for n in range(3)]))
     await closed(books, fence)
-    assert await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE + 1, seen=2**40, restarts=b"b")) == 2
+    assert await books.counters.fold("r1", fence=fence, minute=MINUTE + 1, seen=2**40) == 2
     await books.recorder.commit(a_batch(0, 1, journal="late", dead=True, counters=[a_delta(1)]))
     await closed(books, fence)
-    assert await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE, seen=2**40, restarts=b"a")) == 0
-    assert await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE + 2, seen=2**40, restarts=b"c")) == 2
-    reader = Reader()
-    (own, total) = await reader.look(books.counters)
-    assert (own.restarts, from_bytes(total.cells)) == (b"c", {a_key(second=WHOLE_MINUTE): 4})
+    assert await books.counters.fold("r1", fence=fence, minute=MINUTE, seen=2**40) == 0
+    assert await books.counters.fold("r1", fence=fence, minute=MINUTE + 2, seen=2**40) == 2
+    ((total,), _) = await books.counters.read("r1")
+    assert from_bytes(total.cells) == {a_key(second=WHOLE_MINUTE): 4}
 
 
 async def test_only_what_the_leader_has_read_becomes_a_total(books: Books) -> None:
-    """What it keeps for the bets was made of that alone."""
     fence = await a_fence(books)
     await books.recorder.commit(a_batch(0, 1, dead=True, counters=[a_delta(5)]))
     await closed(books, fence)
     _, seen = await books.counters.read("r1")
     await books.recorder.commit(a_batch(0, 1, journal="late", dead=True, counters=[a_delta(6), a_delta(1, segment=8)]))
     await closed(books, fence)
-    assert await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE, seen=seen, restarts=b"")) == 0
+    assert await books.counters.fold("r1", fence=fence, minute=MINUTE, seen=seen) == 0
     _, seen = await books.counters.read("r1")
-    assert await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE, seen=seen, restarts=b"")) == 2
+    assert await books.counters.fold("r1", fence=fence, minute=MINUTE, seen=seen) == 2
 
 
 async def test_a_reader_that_cannot_know_what_moved_is_told(books: Books) -> None:
@@ -221,7 +217,7 @@ async def test_a_reader_that_cannot_know_what_moved_is_told(books: Books) -> Non
     await behind.look(books.counters)
     await closed(books, fence)
     await there.look(books.counters)
-    await books.counters.fold("r1", fence=fence, old=Old(minute=MINUTE, seen=there.newest, restarts=b""))
+    await books.counters.fold("r1", fence=fence, minute=MINUTE, seen=there.newest)
     with pytest.raises(CountersMoved):
         await books.counters.read("r1", since=behind.newest)
     await behind.look(books.counters)
@@ -242,6 +238,7 @@ class Story:
     offsets: dict[str, int] = field(default_factory=dict)
     ticks: dict[str, int] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
+    folded: int = 0
     readers: list[Reader] = field(default_factory=lambda: [Reader() for _ in range(3)])
 
     async def count(self) -> None:
@@ -285,8 +282,7 @@ class Story:
         moved = await closed(self.books, self.fence, 1)
         if moved.newest is not None:
             minute = moved.newest - self.chance.randrange(3)
-            old = Old(minute=minute, seen=self.readers[0].newest, restarts=str(minute).encode())
-            await self.books.counters.fold("r1", fence=self.fence, old=old)
+            self.folded += await self.books.counters.fold("r1", fence=self.fence, minute=minute, seen=self.readers[0].newest)
 
     async def look(self) -> None:
         """One of the readers reads on: it has everything, once."""
@@ -309,5 +305,5 @@ async def test_every_count_is_in_one_place_whatever_moves_when(books: Books, see
     in_memory = books.database is None
     story = Story(books, await a_fence(books), random.Random(seed))
     await story.run(1_500 if in_memory else 150)
-    assert story.readers[0].restarts
+    assert story.folded > 0
     assert sum(reader.anew for reader in story.readers) > 0 or not in_memory

@@ -6,7 +6,6 @@ from canary.errors import CountersMoved
 from canary.ports import CounterBook
 from canary.stats.cells import SECOND_SHIFT, WHOLE_MINUTE, from_bytes
 from canary.stats.counts import CounterRow
-from canary.terms import UNSCORED
 
 Sums = dict[tuple[int, int], int]
 """Counts by segment and cell, whatever its second."""
@@ -18,7 +17,6 @@ class Reader:
     def __init__(self) -> None:
         self.newest = 0
         self.anew = 0
-        self.restarts = b""
         self._rows: dict[tuple[int, str, int], CounterRow] = {}  # segment, journal (empty: the fleet's), minute
         self._totals: dict[int, CounterRow] = {}
 
@@ -54,9 +52,6 @@ class Reader:
         return found
 
     def _total(self, row: CounterRow) -> None:
-        if row.segment == UNSCORED:
-            self.restarts = row.restarts
-            return
         self._totals[row.segment] = row
         held = [
             key
