@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from canary.courier.hearing import facts_text
+from canary.courier.hearing import Heard, facts_text
 from canary.observe import values
 from canary.observe.outcome import observe
 from canary.observe.values import Reader
@@ -247,6 +247,13 @@ async def test_a_lost_exchange_of_a_sticky_unit_ends_in_the_cluster_where_it_beg
 
 def test_what_nobody_can_tell_is_the_same_for_reader_and_statistics() -> None:
     assert values.UNTOLD == facts.UNTOLD
+
+
+def test_all_that_is_scored_of_an_answer() -> None:
+    side = an_answer(0.75, "0.02", status=404)
+    heard_of = Heard(side, observe(side), exchange_id=b"e" * 16, unit_hash=b"u" * 8)
+    assert heard_of.fact(Reader(MEASURES)) == heard(side, b"e" * 16, 0.75, 0.02, unit_hash=b"u" * 8, client_error=True)
+    assert heard_of.fact(Reader(Measures())).values == ()  # another reader reads anew
 
 
 def test_a_live_frame_says_what_it_says_by_name() -> None:
