@@ -121,8 +121,11 @@ class DataPlane:
             exchange.drop = drop
             route.cells.dropped(drop)
             return
-        with _MIRRORING:
+        try:  # costs nothing where nothing fails
             self._send_copy(exchange, route, body)
+        except Exception:
+            with _MIRRORING:
+                raise
 
     def _send_copy(self, exchange: Exchange, route: Route, body: bytes) -> None:
         candidate, client = route.candidate, exchange.client
@@ -130,7 +133,7 @@ class DataPlane:
             return
         if candidate.rewrites_body:
             body = candidate.body(body)
-        request = candidate.request_head(exchange.record.head, client.peer, length=len(body), copy=True)
+        request = candidate.request_head(exchange.record.head, (client.peer, len(body), True))
         if body:
             request += body
         copy = Copy(route.sink, exchange, book=self)
@@ -145,12 +148,15 @@ class DataPlane:
 
     def pair(self, copy: Copy, frame: Live) -> None:
         """Both answers have ended: one frame, with the next flush of this turn."""
-        with _PAIRING:
+        try:
             request_bytes = frame.side.request_bytes
             side = side_of(copy, copy.version, request_bytes=request_bytes, body=b"".join(copy.body))
             self._journal.pair(Pair(frame, side))
-            if not self._flush_due:
-                self._flush_soon()
+        except Exception:
+            with _PAIRING:
+                raise
+        if not self._flush_due:
+            self._flush_soon()
         copy.body.clear()
 
     # the journal
@@ -178,7 +184,7 @@ class DataPlane:
         if self._outbox:
             outbox, self._outbox = self._outbox, []
             for client, data, keep in outbox:
-                client.answer(data, keep=keep)
+                client.answer(data, keep)
 
     def tick(self) -> None:
         """Each second: the tick frame, behind everything that ended before it; the page's slow figures."""

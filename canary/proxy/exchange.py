@@ -88,7 +88,7 @@ class Exchange(Call):
         assert client is not None
         if target.rewrites_body:
             body = target.body(body)
-        data = target.request_head(head, client.peer, length=len(body), copy=False)
+        data = target.request_head(head, (client.peer, len(body), False))
         self.start(target.upstream, data + body if body else data)
 
     def stream(self, prefix: bytes) -> None:
@@ -97,7 +97,7 @@ class Exchange(Call):
         assert client is not None
         self.open_ended = True
         self._chunked = head.chunked
-        data = target.request_head(head, client.peer, length=head.length, copy=False)
+        data = target.request_head(head, (client.peer, head.length, False))
         if prefix:
             data += chunk(prefix) if self._chunked else prefix
         client.pause()  # until there is a connection to write to
@@ -207,6 +207,22 @@ class Exchange(Call):
         else:
             client.write(data)
 
+    def on_whole(self, head: AnswerHead, body: bytes) -> None:
+        """The usual answer, whole and with its length: out at once, as it came."""
+        client = self.client
+        if client is None:
+            return
+        keep = self._keep = client.may_persist
+        self.answered = self.ended = True
+        self.client = None
+        if keep and not self.record.head.http10:
+            data = b"%b%b\r\n%b" % (head.lines, self.extra, body)
+        else:
+            word = b"keep-alive" if keep else b"close"
+            data = b"%b%bconnection: %b\r\n\r\n%b" % (head.lines, self.extra, word, body)
+        self._close(_WHOLE, None)
+        self._desk.hand_over(client, data, keep)
+
     def on_piece(self, raw: bytes, payload: bytes, *, done: bool) -> None:
         """Goes out in the loop's turn in which it came."""
         client = self.client
@@ -269,8 +285,11 @@ class Exchange(Call):
         if ending is not _WHOLE:
             self.ended = True
             self.end_us = self.age_us()
-        with _RECORDING:
+        try:
             self._write_down(own_status)
+        except Exception:
+            with _RECORDING:
+                raise
         self.body.clear()
         self.copy = None
 

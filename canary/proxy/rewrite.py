@@ -126,22 +126,25 @@ class Target:
         fields["model"] = self._model
         return msgspec.json.encode(fields)
 
-    def request_head(self, head: RequestHead, peer: bytes, *, length: int, copy: bool) -> bytes:
-        """The head to send, with its last empty line; `length` of the body, -1 where it comes in chunks."""
+    def request_head(self, head: RequestHead, manner: tuple[bytes, int, bool]) -> bytes:
+        """The head to send, with its last empty line; `manner`: the client's address, the body's length, whether it is a copy.
+
+        A length of -1: the body comes in chunks.
+        """
         shape = head.shape
         if not isinstance(shape, RequestShape):
-            return self._render(head, peer, length=length, copy=copy)
-        key = (self, length, copy, peer)
+            return self._render(head, manner)
+        key = (self, manner)
         rendered: bytes
-        rendered, rest = shape.memo.get(key) or shape.remember(key, self._pieces(shape, peer, length=length, copy=copy))
+        rendered, rest = shape.memo.get(key) or shape.remember(key, self._pieces(shape, manner))
         for number, literal in rest:
             rendered += head.ids[number] + literal
         return rendered
 
-    def _pieces(self, shape: RequestShape, peer: bytes, *, length: int, copy: bool) -> tuple[bytes, list[tuple[int, bytes]]]:
+    def _pieces(self, shape: RequestShape, manner: tuple[bytes, int, bool]) -> tuple[bytes, list[tuple[int, bytes]]]:
         """What a head of this shape becomes: its beginning, then each id's number with what stands behind it."""
         marked, marks = shape.marked()
-        first = self._render(marked, peer, length=length, copy=copy)
+        first = self._render(marked, manner)
         rest: list[tuple[int, bytes]] = []
         for number in reversed(range(len(marks))):
             before, found, behind = first.partition(marks[number])
@@ -151,7 +154,8 @@ class Target:
         rest.reverse()
         return first, rest
 
-    def _render(self, head: RequestHead, peer: bytes, *, length: int, copy: bool) -> bytes:
+    def _render(self, head: RequestHead, manner: tuple[bytes, int, bool]) -> bytes:
+        peer, length, copy = manner
         drop = self._drop_copy if copy else self._drop_live
         lines = [line for low, _, line in head.fields if low not in drop] if drop else [line for _, _, line in head.fields]
         if length > 0 or (not length and head.method in _BODY_METHODS):

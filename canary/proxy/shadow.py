@@ -138,10 +138,14 @@ class Copy(Call):
     def on_answer(self, head: AnswerHead, raw: bytes, payload: bytes, *, done: bool) -> None:
         """Nothing is passed on."""
         if done:
-            self.ended = True
-            self.ending = _WHOLE
-            if self._frame is not None:
-                self._close()
+            self.on_whole(head, payload)
+
+    def on_whole(self, head: AnswerHead, body: bytes) -> None:
+        """Nothing is passed on."""
+        self.ended = True
+        self.ending = _WHOLE
+        if self._frame is not None:
+            self._close()
 
     def on_piece(self, raw: bytes, payload: bytes, *, done: bool) -> None:
         """Nothing is passed on."""

@@ -193,6 +193,10 @@ class Call:
         """The head came, with what followed it in the same piece: as received, and without framing."""
         raise NotImplementedError
 
+    def on_whole(self, head: AnswerHead, body: bytes) -> None:
+        """The usual answer: head and body of the length it says, in one piece; `mark` was called."""
+        self.on_answer(head, body, body, done=True)
+
     def on_piece(self, raw: bytes, payload: bytes, *, done: bool) -> None:
         """A further piece came; `mark` was called."""
         raise NotImplementedError

@@ -165,7 +165,7 @@ class UpstreamConnection(asyncio.Protocol):
             body = data[end:]
             call.answer = head
             call.mark(body)
-            call.on_answer(head, body, body, done=True)
+            call.on_whole(head, body)
             return None
         self._reader = reader = AnswerReader(to_head=to_head, pattern=call.pattern)
         reader.feed(data)

@@ -144,7 +144,7 @@ class ClientConnection(asyncio.Protocol):
             self._server.bytes_out += len(data)
             transport.write(data)
 
-    def answer(self, data: bytes, *, keep: bool) -> None:
+    def answer(self, data: bytes, keep: bool) -> None:
         """The answer, or its last part; then the next request's turn, or the end."""
         transport = self._transport
         if keep and transport is not None and not self._rest and not self._paused and not transport.is_closing():

@@ -66,7 +66,7 @@ class Client(Protocol):
         """A part of the answer."""
         ...
 
-    def answer(self, data: bytes, *, keep: bool) -> None:
+    def answer(self, data: bytes, keep: bool) -> None:
         """The answer, or its last part; then the next request's turn, or the end."""
         ...
 

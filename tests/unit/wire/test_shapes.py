@@ -113,10 +113,10 @@ async def test_each_version_gets_the_ids_of_its_own_request() -> None:
         for peer in (b"10.0.0.1", b"10.0.0.2"):
             for copy in (False, True):
                 raw = REQUEST % tuple(ids)
-                by_shape = target.request_head(shape.head_of(ids), peer, length=0, copy=copy)
+                by_shape = target.request_head(shape.head_of(ids), (peer, 0, copy))
                 plain = read_plain(raw, 64)
                 assert plain is not None
-                assert by_shape == target.request_head(plain, peer, length=0, copy=copy)
+                assert by_shape == target.request_head(plain, (peer, 0, copy))
                 assert by_shape.count(ids[0]) == 1
                 assert ids[2] not in by_shape  # a credential, which this version is not trusted with
                 assert b"for: 1.2.3.4, " + peer in by_shape
