@@ -124,11 +124,12 @@ def _parts(contrast: Contrast, strata: int) -> list[Contrast]:
 
 def mixed(log_prior: Vector, log_e: Vector) -> Vector:
     """Log of the mixture over the last axis: logsumexp of prior and component, in their fixed order."""
-    terms = np.ascontiguousarray(np.moveaxis(log_prior + log_e, -1, 0))  # sums over a short last axis are slow
-    top = terms.max(axis=0)
+    whole = log_prior + log_e
+    terms = np.ascontiguousarray(whole.reshape(-1, whole.shape[-1]).T)  # sums over a short last axis are slow
+    top = np.maximum.reduce(terms, axis=0)
     terms -= top
     np.exp(terms, out=terms)
-    return np.asarray(top + np.log(np.add.reduce(terms, axis=0)))
+    return np.asarray(top + np.log(np.add.reduce(terms, axis=0))).reshape(whole.shape[:-1])
 
 
 def rare_log_e(counts: tuple[tuple[float, int, int], ...], *, rho: float, ratios: tuple[float, ...]) -> float:
