@@ -9,12 +9,19 @@ from canary.stats.scoring import Fact, ends, pair_ends, starts
 from canary.stats.weigh import weigh
 from canary.terms import Arm
 from tests.support.plain_scores import Request, counts
-from tests.support.scorings import a_horizon, a_scoring, a_segment, rows_of_requests, split_over
+from tests.support.scorings import a_horizon, a_scoring, a_scoring_of_classes, a_segment, rows_of_requests, split_over
 from tests.support.streams import EPOCH_US, Answers, Stream, end_keys, pair_end_keys, start_keys
 
 SCORING = a_scoring()
+CLASSES = a_scoring_of_classes()
 LAST_AGE_US = SCORING.pair_age_us
-EDGES = sorted({*SCORING.ages_us, *SCORING.candidate_us, *SCORING.stable_us, LAST_AGE_US})
+EDGES = sorted(
+    {
+        *(*SCORING.ages_us, *SCORING.candidate_us, *SCORING.stable_us, LAST_AGE_US),
+        *(*CLASSES.ages_us, *CLASSES.candidate_us, *CLASSES.stable_us),
+        *(*CLASSES.first_candidate_us, *CLASSES.first_stable_us),
+    }
+)
 
 
 def durations(*, least: int) -> st.SearchStrategy[int]:
@@ -29,7 +36,10 @@ def facts(draw: st.DrawFn, *, lost: bool = True) -> Fact:
     failed = draw(st.booleans())
     latency = draw(durations(least=-1))
     age = max(draw(durations(least=0)), latency) if draw(st.booleans()) else max(latency, 0) + 1_000
-    return Fact(age_us=age, latency_us=latency, failed=failed, left=not failed and draw(st.booleans()))
+    first = min(draw(durations(least=-1)), latency)
+    left = not failed and draw(st.booleans())
+    cost = draw(st.one_of(st.none(), st.floats(0, 60)))
+    return Fact(age_us=age, latency_us=latency, ttfb_us=first, failed=failed, left=left, values=(cost,))
 
 
 @st.composite
@@ -43,6 +53,7 @@ def requests(draw: st.DrawFn) -> Request:
         mirrored=mirrored,
         dropped=dropped,
         shadow=draw(facts(lost=False)) if mirrored and not dropped and draw(st.integers(0, 4)) else None,
+        stratum=draw(st.integers(0, 3)),
     )
 
 
@@ -52,12 +63,18 @@ ticks = st.integers(-5_000_000, 130_000_000 + 2 * LAST_AGE_US).map(lambda after:
 
 @given(requests=streams, tick_us=ticks)
 def test_counts_are_what_the_definitions_say(requests: list[Request], tick_us: int) -> None:
-    ledger = Ledger()
-    ledger.add(rows_of_requests(SCORING, requests))
-    found = ledger.settled([a_horizon(tick_us)], SCORING).segments[7].counts
-    for index, contrast in enumerate(SCORING.contrasts):
-        expected = counts(contrast, requests, tick_us, later=SCORING.pair_later)
-        assert found[4 * index : 4 * index + 4] == expected, contrast.name
+    for scoring in (SCORING, CLASSES):
+        ledger = Ledger()
+        ledger.add(rows_of_requests(scoring, requests))
+        found = ledger.settled([a_horizon(tick_us)], scoring).segments[7].counts
+        assert len(found) == 4 * len(scoring.contrasts) * scoring.strata
+        for place in range(len(found) // 4):
+            stratum, index = divmod(place, len(scoring.contrasts))
+            contrast = scoring.contrasts[index]
+            known = [request.stratum if request.stratum < scoring.strata else 0 for request in requests]
+            mine = [request for request, number in zip(requests, known, strict=True) if number == stratum]
+            expected = counts(contrast, mine, tick_us, later=scoring.pair_later)
+            assert found[4 * place : 4 * place + 4] == expected, (contrast.name, stratum)
 
 
 @given(requests=streams, tick_us=ticks)

@@ -18,6 +18,7 @@ class Request:
     mirrored: bool = False
     dropped: bool = False
     shadow: Fact | None = None  # None where the copy never ended
+    stratum: int = 0
 
     @property
     def frames(self) -> dict[str, int]:

@@ -6,10 +6,12 @@ from functools import lru_cache
 import numpy as np
 
 from canary.stats.counts import CounterRow, Horizon, to_bytes
-from canary.stats.profile import Profile
-from canary.stats.scoring import Scoring, ScoringSpec, ends, freeze, pair_drops, pair_ends, pair_starts, starts
+from canary.stats.profile import Profile, profile_cells
+from canary.stats.scoring import Fact, Scoring, ScoringSpec, ends, freeze, pair_drops, pair_ends, pair_starts, starts
+from canary.stats.spec import LatencyMargin
+from canary.stats.values import value_profile_cells
 from canary.stats.weigh import SegmentWeight
-from canary.terms import Scored
+from canary.terms import Measures, MetricKind, MetricSpec, Scored
 from tests.support.plain_scores import Request
 from tests.support.streams import MINUTE_US, lognormal_answers, profile_of
 
@@ -31,6 +33,45 @@ def a_scoring(**changes: object) -> Scoring:
     return freeze(a_profile(), a_spec(**changes))
 
 
+FIRST_BYTE = (LatencyMargin(quantile=0.95, rollback_d=0.05, promote_d=0.15),)
+MEASURES = Measures(
+    metrics=(
+        MetricSpec(
+            name="cost", kind=MetricKind.MEAN, source="header:x-cost", rollback_rho=1.02, promote_rho=1.1, share=0.1, cap=50.0
+        ),
+    ),
+    classes=("chat", "code"),
+    first_byte=True,
+)
+
+
+@lru_cache(maxsize=8)
+def a_profile_of_classes(n: int = 3_000, *, seed: int = 5, errors: tuple[float, ...] = (0.005, 0.02, 0.1)) -> Profile:
+    """60 % of no class, 30 % chat, 10 % code: each slower, dearer and worse than the one before."""
+    rng = np.random.default_rng(seed)
+    cells: dict[int, int] = {}
+    for stratum in rng.choice(3, size=n, p=(0.6, 0.3, 0.1)).tolist():
+        latency = int(np.exp(rng.normal(np.log(0.1 * (1 + stratum)), 0.7)) * 1e6)
+        fact = Fact(
+            age_us=latency + 1_000,
+            latency_us=latency,
+            ttfb_us=latency // 4,
+            failed=bool(rng.random() < errors[stratum]),
+            left=False,
+            exchange_id=rng.bytes(16),
+            values=(float(rng.exponential(1.0 + stratum)),),
+        )
+        found = profile_cells(fact, stratum=stratum, first_byte=True)
+        for key in (*found, *value_profile_cells(MEASURES, fact, stratum)):
+            cells[key] = cells.get(key, 0) + 1
+    return Profile.of(cells)
+
+
+def a_scoring_of_classes(**changes: object) -> Scoring:
+    """Two classes and the rest, the time to the first byte, and a cost, frozen from `a_profile_of_classes`."""
+    return freeze(a_profile_of_classes(), a_spec(**{"measures": MEASURES, "first_byte": FIRST_BYTE, **changes}))
+
+
 def a_segment(**changes: object) -> SegmentWeight:
     """Segment 7: 5 % in the first stage."""
     usual = {"id": 7, "stage": 0, "weight_bp": 500, "scored": Scored.ALL}
@@ -45,17 +86,18 @@ def a_horizon(tick_at_us: int, *, journal: str = "j0", dead: bool = False) -> Ho
 def cells_of(scoring: Scoring, request: Request, *, seen_until_us: int | None = None) -> list[tuple[int, int]]:
     """(minute, key) of every cell that a courier has counted for a request by an instant; None: by its end."""
     keys: tuple[int, ...] = ()
+    at_us, stratum = request.start_us, request.stratum
     happened = [name for name, at_us in request.frames.items() if seen_until_us is None or at_us <= seen_until_us]
     if "start" in happened:
-        keys += starts(scoring, request.arm, request.start_us)
-        keys += pair_starts(scoring, request.start_us) if request.mirrored else ()
+        keys += starts(scoring, request.arm, at_us, stratum=stratum)
+        keys += pair_starts(scoring, at_us, stratum=stratum) if request.mirrored else ()
     if "end" in happened:
-        keys += ends(scoring, request.arm, request.start_us, request.fact)
+        keys += ends(scoring, request.arm, at_us, request.fact, stratum=stratum)
         if request.mirrored and request.dropped:
-            keys += pair_drops(scoring, request.start_us, request.fact.age_us)
+            keys += pair_drops(scoring, at_us, request.fact.age_us, stratum=stratum)
     if "pair" in happened and request.shadow is not None:
-        keys += pair_ends(scoring, request.start_us, request.fact, request.shadow)
-    return [(request.start_us // MINUTE_US, key) for key in keys]
+        keys += pair_ends(scoring, at_us, request.fact, request.shadow, stratum=stratum)
+    return [(at_us // MINUTE_US, key) for key in keys]
 
 
 def rows_of_requests(
