@@ -47,6 +47,7 @@ def value_cell(number: int, bin_index: int, *, candidate: bool = False, stratum:
 class _Script(NamedTuple):
     """What an event of a plan counts, worked out once: metrics with the keys of their first cells."""
 
+    guards: tuple[tuple[ValueMetric, MeanMetric, int], ...]  # that every rollout has: a yes or no of the fact itself
     answers: tuple[tuple[ValueMetric, MeanMetric, int], ...]
     digest: int  # -1: no digests are counted
     pairs: tuple[tuple[ValueMetric, tuple[tuple[Margin, int], ...]], ...]
@@ -54,17 +55,27 @@ class _Script(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _script(plan: ValuePlan) -> _Script:
-    answers, digest, pairs = [], -1, []
+    guards, answers, digest, pairs = [], [], -1, []
     for metric in plan.metrics:
         if metric.form is Form.DIVERSITY:
             digest = value_cell(metric.number, 0)
         elif metric.in_canary and metric.mean is not None:
-            answers.append((metric, metric.mean, value_cell(metric.number, 0)))
+            (guards if metric.index < 0 else answers).append((metric, metric.mean, value_cell(metric.number, 0)))
         first = metric.number + int(metric.in_canary)
         margins = metric.pair_margins[: metric.pair_numbers]
         if margins:
             pairs.append((metric, tuple((margin, value_cell(first + place, 0)) for place, margin in enumerate(margins))))
-    return _Script(tuple(answers), digest, tuple(pairs))
+    return _Script(tuple(guards), tuple(answers), digest, tuple(pairs))
+
+
+@lru_cache(maxsize=4_096)
+def _guard_cells(plan: ValuePlan, client_error: bool, left: bool, *, bits: int) -> tuple[int, ...]:
+    """Cells of the guards that every rollout has: nothing of them is rounded, so there are few, asked for again and again."""
+    fact = Fact(age_us=0, latency_us=-1, failed=False, client_error=client_error, left=left)
+    return tuple(
+        key | bits | canary_bin(mean, reading_of(metric.form, metric.spec, raw_of(metric, fact), fact), b"")
+        for metric, mean, key in _script(plan).guards
+    )
 
 
 def end_cells(plan: ValuePlan, arm: Arm, fact: Fact, stratum: int = 0) -> tuple[int, ...]:
@@ -73,13 +84,16 @@ def end_cells(plan: ValuePlan, arm: Arm, fact: Fact, stratum: int = 0) -> tuple[
         return ()
     script, side = _script(plan), _CANDIDATE_BIT if arm is Arm.CANDIDATE else 0
     bits = stratum << STRATUM_SHIFT | side
+    guards = _guard_cells(plan, fact.client_error, fact.left, bits=bits)
+    if not script.answers and script.digest < 0:
+        return guards
     cells = [
         key | bits | canary_bin(mean, reading_of(metric.form, metric.spec, raw_of(metric, fact), fact), fact.exchange_id)
         for metric, mean, key in script.answers
     ]
     if script.digest >= 0 and fact.answer and not fact.failed and not fact.left:
         cells.append(script.digest | side | bin_of_answer(plan.key, fact.answer))
-    return tuple(cells)
+    return (*guards, *cells)
 
 
 def pair_cells(plan: ValuePlan, live: Fact, shadow: Fact, stratum: int = 0) -> tuple[int, ...]:
