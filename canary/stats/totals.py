@@ -64,7 +64,7 @@ class Totals(Frozen, frozen=True, kw_only=True):
         stored = _Stored(
             segments=dict(sorted(self.segments.items())),
             places=tuple((block.minute, block.segment) for block in self.blocks),
-            planes=_planes(counts.reshape(len(self.blocks), -1)),
+            planes=_planes(counts) if self.blocks else b"",
             first_minute=self.first_minute,
             as_of_us=self.as_of_us,
         )
