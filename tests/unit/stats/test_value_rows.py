@@ -118,6 +118,8 @@ def test_neither_a_ramp_nor_other_shares_of_classes_move_the_means() -> None:
             tally.answer(Arm.STABLE, fact)
     row = evidence_of(PLAN, SPEC, early.counted(500), late.counted(5_000))["cost"]
     assert row.mean_candidate == pytest.approx(row.mean_stable, rel=0.01)
+    overlap = (100 * 1_900 / 2_000, 500)
+    assert row.mean_stable == pytest.approx((overlap[0] * 0.5 + overlap[1] * 1.5) / sum(overlap) * 0.995, rel=0.01)
     assert row.n_candidate == 1_100
 
 
