@@ -55,7 +55,9 @@ class _Script(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _script(plan: ValuePlan) -> _Script:
-    guards, answers, digest, pairs = [], [], -1, []
+    guards: list[tuple[ValueMetric, MeanMetric, int]] = []
+    answers: list[tuple[ValueMetric, MeanMetric, int]] = []
+    digest, pairs = -1, []
     for metric in plan.metrics:
         if metric.form is Form.DIVERSITY:
             digest = value_cell(metric.number, 0)
