@@ -59,7 +59,8 @@ def evidence(state: RolloutState, seen: Sighted, found: Sequence[Estimate]) -> d
     """One look in full: every metric with its interval, what is needed of it and how long that takes; harm and alerts."""
     said = {estimate.metric: estimate for estimate in found}
     rows = seen.evidence.metrics if seen.evidence is not None else ()
-    gates = gates_of(state.phase, seen.evidence) if seen.evidence is not None else ()
+    declared = [spec.name for spec in state.measures.metrics]
+    gates = gates_of(state.phase, seen.evidence, declared=declared) if seen.evidence is not None else ()
     words = {verdict.metric: verdict for verdict in verdicts_of(seen.evidence, q=state.plan.alpha_rollback)}
     return {
         "rollout": rollout(state, seen),

@@ -48,7 +48,8 @@ class Sight:
         if seen.evidence is not None:
             histories.note(state.id, state.stage, seen.evidence, at_s=at_s)
         evidence = alerted(state, seen.counted, seen.evidence, past=past)
-        return Sighted(evidence=evidence, harm=signs_of(state, seen.counted, evidence).harm, past=past, totals=seen.counted)
+        harm = signs_of(state, seen.counted, evidence, in_full=True).harm
+        return Sighted(evidence=evidence, harm=harm, past=past, totals=seen.counted)
 
     async def _ended(self, state: RolloutState) -> Sighted:
         self._looks.forget_all_but({active.id for active in await self._books.rollouts.active()})
@@ -62,4 +63,5 @@ def _as_read(row: DecisionRow, state: RolloutState) -> Sighted:
         return Sighted(evidence=row.evidence)
     then = seen_before(state, row.before)
     totals = weighed_again(row.read, then, newest_tick_age_s=row.before.newest_tick_age_s).totals
-    return Sighted(evidence=row.evidence, harm=signs_of(then, totals, row.evidence).harm, past=row.before.past, totals=totals)
+    harm = signs_of(then, totals, row.evidence, in_full=True).harm
+    return Sighted(evidence=row.evidence, harm=harm, past=row.before.past, totals=totals)

@@ -33,6 +33,11 @@ class Look(Frozen, frozen=True, kw_only=True):
         """True while traffic is split or copied."""
         return not self.state.phase.is_final and self.state.phase is not Phase.PENDING
 
+    @property
+    def declared(self) -> frozenset[str]:
+        """Names of the metrics that the route declares."""
+        return frozenset(spec.name for spec in self.state.measures.metrics)
+
 
 def decide(
     state: RolloutState,
@@ -186,7 +191,7 @@ def _gates_passed(look: Look) -> Decision | None:
             f"finished: {state.candidate} stayed within its guardrails for {words.span(evidence.stage_settled_s)} of watch"
         )
         return Decision(action=Action.FINISH, because=because, reason=Reason.GATES)
-    gates = gates_of(state.phase, evidence)
+    gates = gates_of(state.phase, evidence, declared=look.declared)
     if not gates or not all(gate.cleared for gate in gates):
         return None
     proof = f"{len(gates)} of {len(gates)} gates passed, the last with {proof_of(weakest(gates))}"
@@ -240,7 +245,7 @@ def _missing_text(look: Look) -> str:
         return "nothing is counted"
     if evidence.abstains:
         return f"the statistics abstain ({evidence.abstains})"
-    gates = gates_of(look.state.phase, evidence)
+    gates = gates_of(look.state.phase, evidence, declared=look.declared)
     if not gates:
         return "no metric has a promote side that could pass, so a person moves it"
     missing = [gate for gate in gates if not gate.cleared]

@@ -32,7 +32,7 @@ class Harm(Frozen, frozen=True, kw_only=True):
     served: int  # requests that the coin gave to the candidate, settled or not
     failed: int  # of these, known to have failed
     expected_failed: float  # beyond what stable would have failed of the same requests; 0 where it is fewer
-    worst_failed: float  # the same, were stable's own rate as low as it may be with 95 % confidence
+    worst_failed: float | None = None  # the same, were stable's own rate as low as it may be; None: not asked
     noise_failed: float = 0.0  # standard deviation of the expectation were both arms alike
     spent: float | None = None  # money, of settled requests; None: no such metric, or it says nothing
     expected_spent: float | None = None  # beyond what stable would have spent on the same requests
@@ -40,8 +40,11 @@ class Harm(Frozen, frozen=True, kw_only=True):
     unit: str = ""  # of the money
 
 
-def harm_of(counted: Sequence[Counted], scoring: Scoring, evidence: Evidence) -> Harm:
-    """The harm by what has settled. Each age's errors are bracketed, so each gives at least the harm: the largest counts."""
+def harm_of(counted: Sequence[Counted], scoring: Scoring, evidence: Evidence, *, in_full: bool = False) -> Harm:
+    """The harm by what has settled. Each age's errors are bracketed, so each gives at least the harm: the largest counts.
+
+    `in_full`: with the worst case, which takes a confidence sequence of every segment and decides nothing.
+    """
     ages = [index for index, contrast in enumerate(scoring.contrasts) if contrast.rule is Rule.BAD and not contrast.pairs]
     excesses = [_excess([(one.weight, one.four(index)) for one in counted]) for index in ages]
     expected, noise = max(excesses, default=(0.0, 0.0))
@@ -51,7 +54,7 @@ def harm_of(counted: Sequence[Counted], scoring: Scoring, evidence: Evidence) ->
         served=_served(counted, scoring, ages),
         failed=failed,
         expected_failed=max(0.0, expected),
-        worst_failed=max(expected, _worst(counted, scoring, ages), 0.0),
+        worst_failed=max(expected, _worst(counted, scoring, ages), 0.0) if in_full else None,
         noise_failed=noise,
         spent=spent[0],
         expected_spent=spent[1],
@@ -78,9 +81,10 @@ def overspent(harm: Harm, budget: HarmBudget) -> str:
 def told(harm: Harm, budget: HarmBudget) -> str:
     """What the candidate has cost, in one sentence."""
     of_failed = f" of a budget of {budget.failed:,g}" if budget.failed is not None else ""
+    at_most = f" and at most {harm.worst_failed:,.0f}" if harm.worst_failed is not None else ""
     requests = (
         f"{harm.failed:,} of {harm.served:,} requests to the candidate failed, about {harm.expected_failed:,.0f}{of_failed}"
-        f" beyond what stable would have failed and at most {harm.worst_failed:,.0f}"
+        f" beyond what stable would have failed{at_most}"
     )
     if harm.spent is None:
         return requests

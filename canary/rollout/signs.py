@@ -30,13 +30,20 @@ class Signs(Frozen, frozen=True, kw_only=True):
 NO_SIGNS = Signs()
 
 
-def signs_of(state: RolloutState, totals: Totals | None, evidence: Evidence | None, *, past: Past | None = None) -> Signs:
-    """The signs of one look at a rollout."""
+def signs_of(
+    state: RolloutState,
+    totals: Totals | None,
+    evidence: Evidence | None,
+    *,
+    past: Past | None = None,
+    in_full: bool = False,
+) -> Signs:
+    """The signs of one look at a rollout; `in_full` with what only people ask."""
     if totals is None or evidence is None or state.scoring is None:
         return Signs(past=past)
     found = counted(totals, state.scoring, state.segments)
     return Signs(
-        harm=harm_of(found, state.scoring, evidence) if found else None,
+        harm=harm_of(found, state.scoring, evidence, in_full=in_full) if found else None,
         silence=silence_of(found, state.scoring, stage=state.stage) or missing_of(evidence, state.measures),
         past=past,
     )

@@ -24,7 +24,7 @@ from canary.terms import BUCKETS, Action, Arm, Frozen, Measures, Phase
 T0: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _T0_US: Final = round(T0.timestamp() * 1e6)
 _MINUTE_US: Final = 60_000_000
-_COARSEST: Final = 0.15
+_COARSEST: Final = 0.2
 """A step is at most this share of the time that the stage lasts already: late looks need not be dense."""
 _LARGEST_DRAW: Final = 2_000_000
 """Requests of one step."""
@@ -60,15 +60,18 @@ class Lab:
     def __init__(self, question: Question, effect: Effect) -> None:
         self.question = question
         self.effect = effect
-        rng = np.random.default_rng([question.seed, 1])
         self.state = _begun(question)
-        stable = answers(question.profile, question.measures, EQUAL, rng)
-        candidate = answers(question.profile, question.measures, effect, rng)
+        # The same chance for both: what no effect moves is the same in both arms to the last answer.
+        stable, candidate = (
+            answers(question.profile, question.measures, one, np.random.default_rng([question.seed, 1]))
+            for one in (EQUAL, effect)
+        )
         assert self.state.scoring is not None
         self.scoring: Scoring = self.state.scoring
         self.stable = request_kinds(self.scoring, Arm.STABLE, stable)
         self.candidate = request_kinds(self.scoring, Arm.CANDIDATE, candidate)
-        self.pairs = pair_kinds(self.scoring, stable, candidate, rng) if question.plan.has_shadow else Kinds((), ())
+        copies, rng = question.plan.has_shadow, np.random.default_rng([question.seed, 3])
+        self.pairs = pair_kinds(self.scoring, stable, candidate, rng) if copies else Kinds((), ())
         self.harm_rate = max(0.0, failing(candidate) - failing(stable))
         self.answers: tuple[list[Answer], list[Answer]] = (candidate, stable)
 
@@ -221,7 +224,7 @@ def simulated(
     done = 0
     for number in range(runs):
         for effect in effects:
-            if number and not keep_going(done, runs * len(effects)):
+            if not keep_going(done, runs * len(effects)):
                 return tuple(tallies.values())
             if effect.name not in labs:
                 labs[effect.name] = Lab(question, effect)

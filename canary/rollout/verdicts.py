@@ -1,5 +1,6 @@
 """What each metric's evidence means for the rollout: breaches, gates, and their words."""
 
+from collections.abc import Collection
 from typing import Final
 
 from canary.rollout import words
@@ -20,16 +21,18 @@ def worst_breach(evidence: Evidence | None) -> MetricEvidence | None:
     return max(breached, key=_excess, default=None)
 
 
-def gates_of(phase: Phase, evidence: Evidence) -> tuple[MetricEvidence, ...]:
+def gates_of(phase: Phase, evidence: Evidence, *, declared: Collection[str] = ()) -> tuple[MetricEvidence, ...]:
     """The metrics that must be cleared to leave the present stage: those that have a promote side.
 
-    In the shadow that is the pairs' error row alone; on live traffic it is every other row, a metric that abstains
-    included, so that silence never passes. Empty where nothing could ever pass.
+    In the shadow that is the pairs' error row and those `declared` metrics that pairs tell of; on live traffic it is every
+    row but the shadow's, a metric that abstains included, so that silence never passes. Empty where nothing could ever pass.
     """
     if evidence.abstains:
         return ()
-    shadow = phase is Phase.SHADOWING
-    rows = (metric for metric in evidence.metrics if (metric.metric == SHADOW_GATE) is shadow)
+    if phase is Phase.SHADOWING:
+        rows = [row for row in evidence.metrics if row.metric == SHADOW_GATE or (row.metric in declared and row.pairs)]
+    else:
+        rows = [row for row in evidence.metrics if row.metric != SHADOW_GATE]
     return tuple(row for row in rows if _has_promote(row) or row.abstains or row.promote_abstains)
 
 
@@ -47,8 +50,10 @@ def proof_of(metric: MetricEvidence) -> str:
         return f"{name} cannot be promoted ({metric.promote_abstains})"
     if metric.log_e_promote is None or metric.need_promote is None:
         return f"{name} has nothing counted yet"
-    proof = f"{words.e_value(metric.log_e_promote)} of the needed {words.needed(metric.need_promote)}"
-    return f"{name} {proof} ({words.counts(metric)})"
+    log_e, need, counts = metric.log_e_promote, metric.need_promote, words.counts(metric)
+    if _by_pairs(metric) > log_e - need:
+        log_e, need, counts = metric.log_e_promote_pairs or 0.0, metric.need_promote_pairs or 0.0, words.pairs(metric)
+    return f"{name} {words.e_value(log_e)} of the needed {words.needed(need)} ({counts})"
 
 
 def verdicts_of(evidence: Evidence | None, *, q: float) -> tuple[MetricVerdict, ...]:
@@ -108,4 +113,11 @@ def _excess(metric: MetricEvidence) -> float:
 def _margin(metric: MetricEvidence) -> float:
     if metric.abstains or metric.promote_abstains or metric.log_e_promote is None or metric.need_promote is None:
         return float("-inf")
-    return metric.log_e_promote - metric.need_promote
+    return max(metric.log_e_promote - metric.need_promote, _by_pairs(metric))
+
+
+def _by_pairs(metric: MetricEvidence) -> float:
+    """How far the pairs are over their own threshold, where an early gate may pass by them."""
+    if metric.log_e_promote_pairs is None or metric.need_promote_pairs is None:
+        return float("-inf")
+    return metric.log_e_promote_pairs - metric.need_promote_pairs

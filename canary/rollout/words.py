@@ -80,15 +80,15 @@ def comparison(metric: MetricEvidence) -> str:
         return (
             f"{name} {mine} on candidate against {theirs} on stable ({metric.n_candidate:,} and {metric.n_stable:,} requests)"
         )
-    pairs = f"candidate worse in {metric.pairs_worse:,} of {metric.pairs:,} pairs and better in {metric.pairs_better:,}"
+    copied = f"candidate worse in {metric.pairs_worse:,} of {metric.pairs:,} pairs and better in {metric.pairs_better:,}"
     if not metric.n_candidate and not metric.n_stable:
-        return f"{name}: {pairs}" if metric.pairs else f"{name}: nothing counted yet"
+        return f"{name}: {copied}" if metric.pairs else f"{name}: nothing counted yet"
     arms = (
         f"{name} {share(metric.bad_candidate, metric.n_candidate)} on candidate against"
         f" {share(metric.bad_stable, metric.n_stable)} on stable"
         f" ({metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,})"
     )
-    return f"{arms}, {pairs}" if metric.pairs else arms
+    return f"{arms}, {copied}" if metric.pairs else arms
 
 
 def counts(metric: MetricEvidence) -> str:
@@ -97,6 +97,11 @@ def counts(metric: MetricEvidence) -> str:
         return f"{amount(metric.mean_candidate, metric.unit)} against {amount(metric.mean_stable, metric.unit)}"
     if metric.n_candidate or metric.n_stable:
         return f"{metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,}"
+    return pairs(metric)
+
+
+def pairs(metric: MetricEvidence) -> str:
+    """What a metric's pairs were: `worse in 3, better in 5 of 539 pairs`."""
     return f"worse in {metric.pairs_worse:,}, better in {metric.pairs_better:,} of {metric.pairs:,} pairs"
 
 

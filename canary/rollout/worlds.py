@@ -4,10 +4,11 @@ Every bin of the profile's histograms is one kind of answer with its own chance,
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from canary.stats.contrast import Vector
 from canary.stats.facts import Fact
 from canary.stats.profile import Profile, upper_us
 from canary.stats.scoring import Scoring, ends, pair_ends, pair_starts, starts
@@ -17,9 +18,9 @@ from canary.terms import Arm, Better, Frozen, Measures, MetricKind, MetricSpec
 SECOND_US: Final = 1_000_000
 _QUICK_US: Final = 50_000
 """How soon an answer fails where the profile has seen none fail."""
-_COPIES: Final = 6
+_COPIES: Final = 3
 """Answers of one latency, each with values of its own."""
-_PAIRS: Final = 1_500
+_PAIRS: Final = 1_000
 """Kinds of pairs of good answers that are drawn."""
 _ID: Final = 16
 
@@ -90,26 +91,37 @@ class _Values:
             values=values,
         )
 
-    def _value(self, spec: MetricSpec, spread: tuple[np.ndarray, np.ndarray] | None) -> float | None:
+    def _value(self, spec: MetricSpec, spread: "_Spread | None") -> float | None:
         if spread is None:
             return None
-        value = float(self._rng.choice(spread[0], p=spread[1]))
+        at, other = self._rng.random(2).tolist()  # as many draws whatever the effect: alike versions stay alike
+        value = float(spread.values[np.searchsorted(spread.until, at)])
         mine = self.effect.metric == spec.name
         if spec.kind is MetricKind.RATE:
-            rate = float((spread[0] * spread[1]).sum())
-            more = max(0.0, (self.effect.times - 1) * rate / (1 - rate)) if mine and rate < 1 else 0.0
-            return 1.0 if value or self._rng.random() < more else 0.0
-        worst = mine and self._rng.random() < self.effect.worst
+            more = max(0.0, (self.effect.times - 1) * spread.mean / (1 - spread.mean)) if mine and spread.mean < 1 else 0.0
+            return 1.0 if value or other < more else 0.0
+        worst = mine and other < self.effect.worst
         if spec.better is Better.HIGHER and spec.cap is not None:
             return 0.0 if worst else spec.cap * (1 - value)  # the profile keeps what is lost
         return value * (self.effect.times if mine else 1.0)
 
 
-def _spread(seen: dict[float, int]) -> tuple[np.ndarray, np.ndarray] | None:
+class _Spread(NamedTuple):
+    """A profile's values of one metric in one class."""
+
+    values: Vector
+    until: Vector  # cumulated chance
+    mean: float
+
+
+def _spread(seen: dict[float, int]) -> _Spread | None:
     if not seen:
         return None
-    counts = np.array(list(seen.values()), dtype=np.float64)
-    return np.array(list(seen)), counts / counts.sum()
+    values, counts = np.array(list(seen)), np.array(list(seen.values()), dtype=np.float64)
+    chances = counts / counts.sum()
+    until = np.cumsum(chances)
+    until[-1] = 1.0
+    return _Spread(values, until, float(values @ chances))
 
 
 def _of_stratum(part: Profile, share: float, stratum: int, values: _Values) -> Iterator[Answer]:
@@ -143,22 +155,24 @@ class Kinds:
         place = {pair: at for at, pair in enumerate(found)}
         self._keys = np.array([first for first, _ in found], dtype=np.int64)
         self._steps = np.array([second - first for first, second in found], dtype=np.int64)
-        self._cells = np.zeros((len(keys), len(found)), dtype=np.int64)
-        for row, (first, second) in enumerate(keys):
-            for pair in zip(first, second, strict=True):
-                self._cells[row, place[pair]] += 1
+        cells = [(row, place[pair]) for row, own in enumerate(keys) for pair in zip(*own, strict=True)]
+        self._kind = np.array([kind for kind, _ in cells], dtype=np.int64)
+        self._cell = np.array([cell for _, cell in cells], dtype=np.int64)
 
     def expected(self, n: int) -> dict[int, int]:
         """Key -> rounded count of n events that go exactly as on average, all in second 0."""
-        counts = np.rint(n * (self._chances @ self._cells)).astype(np.int64)
-        there = np.flatnonzero(counts)
-        return dict(zip(self._keys[there].tolist(), counts[there].tolist(), strict=True))
+        return self._counted(n * self._chances, second=0)
 
     def draw(self, n: int, rng: np.random.Generator, *, second: int) -> dict[int, int]:
         """Key -> count of n events that started in this second of a minute."""
         if not n or not len(self._chances):
             return {}
-        counts = rng.multinomial(n, self._chances) @ self._cells
+        return self._counted(rng.multinomial(n, self._chances).astype(np.float64), second=second)
+
+    def _counted(self, events: Vector, *, second: int) -> dict[int, int]:
+        """Cells of so many events of each kind; few cells belong to a kind, so they are summed one by one."""
+        summed = np.bincount(self._cell, weights=events[self._kind], minlength=len(self._keys))
+        counts = np.rint(summed).astype(np.int64)
         there = np.flatnonzero(counts)
         keys = self._keys[there] + second * self._steps[there]
         return dict(zip(keys.tolist(), counts[there].tolist(), strict=True))
