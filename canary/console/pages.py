@@ -1,5 +1,6 @@
 """The console's paths: the rollouts, one rollout with its decisions, pairs, and the two files that a page needs."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from canary.console.paired import line_of, sheet_of
+from canary.console.estimated import sheet_of
+from canary.console.paired import line_of
+from canary.console.paired import sheet_of as pair_sheet_of
 from canary.console.seen import Card, card_of, percent
 from canary.control.sight import Sighted
 from canary.errors import NotFound, StoreAway
 from canary.ports import PlanBook, RolloutBook
+from canary.rollout.estimates import estimates
 from canary.rollout.state import RolloutState
 from canary.store.pairs import PairDetail, PairSummary
 
@@ -97,7 +101,10 @@ class Console:
         books = self._use()
         state = await books.rollouts.get(request.match_info["id"])
         rows = await books.rollouts.decisions(state.id, limit=200)
-        return self._page("rollout.html", card=await self._card(books, state), rows=rows)
+        seen = await books.see(state)
+        found = await asyncio.to_thread(estimates, state, seen.totals, seen.evidence, past=seen.past)
+        card = card_of(state, seen, now=datetime.now(tz=UTC))
+        return self._page("rollout.html", card=card, rows=rows, sheet=sheet_of(state, seen, found))
 
     async def pairs(self, request: web.Request) -> web.Response:
         """The newest pairs, of one rollout or of all."""
@@ -116,7 +123,7 @@ class Console:
 
     async def pair(self, request: web.Request) -> web.Response:
         """Both answers to one request, side by side."""
-        return self._page("pair.html", sheet=sheet_of(await self._use().pairs.show(request.match_info["id"][:64])))
+        return self._page("pair.html", sheet=pair_sheet_of(await self._use().pairs.show(request.match_info["id"][:64])))
 
     async def file(self, request: web.Request) -> web.Response:
         """The style sheet and the module that keeps a page fresh."""
