@@ -1,6 +1,7 @@
-"""`python -m tests.bench proxy|store`: the product beside its peers, on the machine where it is run."""
+"""`python -m tests.bench proxy|store|stats`: the product beside its peers, on the machine where it is run."""
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -21,6 +22,12 @@ FEWEST_ROUNDS = 5
 
 def main() -> int:
     """Runs one bench, prints its tables, writes its JSON."""
+    if sys.argv[1:2] == ["stats"]:  # simulations: they need none of the machine's tools and have options of their own
+        for library in ("OPENBLAS", "OMP", "MKL"):  # before numpy is read: small products gain nothing by threads
+            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+        from tests.bench.stats.run import main as stats
+
+        return stats(sys.argv[2:])
     options = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that everything started is ended
     folder = Path(tempfile.mkdtemp(prefix="canary-bench-"))
@@ -53,7 +60,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("bench", choices=("proxy", "store"))
+    parser.add_argument("bench", choices=("proxy", "store"), help="`stats --help` tells of the third")
     parser.add_argument("--quick", action="store_true", help="two short rounds: does it run? No figures to quote")
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds (default {FEWEST_ROUNDS}, quick 2)")
     parser.add_argument("--seconds", type=float, help="length of one measured run (default 3, quick 1)")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.bench.stats.bounds import rate_bound
-from tests.bench.stats.delays import HORIZON, OUTAGES, error_delays, outage_seconds, regression_seconds
+from tests.bench.stats.delays import HORIZON, OUTAGES, RISE, TENTH, error_delays, outage_seconds, regression_seconds
 from tests.bench.stats.draws import EQUAL, ERRORS, Change
 from tests.bench.stats.few import PER_MINUTE, outcomes
 
@@ -28,13 +28,13 @@ def test_an_outage_is_rolled_back_within_seconds(weight_bp: int, per_s: int) -> 
 
 
 def test_errors_of_10_percent_are_rolled_back_within_two_minutes_at_10_requests_a_second() -> None:
-    found = regression_seconds(21, stable=0.005, candidate=0.1, weight_bp=500, per_s=10, for_s=600)
+    found = regression_seconds(TENTH, 21)
     assert np.median(found) <= 120
 
 
 def test_a_rise_from_2_to_4_and_a_half_percent_is_rolled_back_within_12_minutes() -> None:
     """60 candidate requests a minute at 5 %, failing within a second of their start."""
-    found = regression_seconds(9, stable=0.02, candidate=0.045, weight_bp=500, per_s=20, for_s=1_500)
+    found = regression_seconds(RISE, 15)
     assert np.median(found) <= 12 * 60
 
 

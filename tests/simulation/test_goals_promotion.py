@@ -25,7 +25,7 @@ def test_an_equal_candidate_passes_all_six_guardrails_within_25_000_requests() -
     assert found.median("all") <= 25_000
     assert found.p90("all") <= 50_000
     for gate in ("errors", "p50", "cost", "quality"):
-        assert found.mean(gate) <= 1.6 * promotion_bound(gate, 5_000)
+        assert found.mean(gate) <= 2 * promotion_bound(gate, 5_000)
 
 
 def only_the_average_is_fooled(found: Promoted) -> bool:

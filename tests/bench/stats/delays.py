@@ -1,6 +1,7 @@
 """Goal 2: how soon errors are seen, in requests against what is possible at best, and in seconds through the whole product."""
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -8,7 +9,6 @@ import numpy as np
 
 from canary.rollout.decide import decide
 from canary.stats.bets import mixed
-from canary.stats.family import factors_of, family_of
 from canary.stats.freezing import freeze
 from canary.stats.frozen import Scoring
 from canary.terms import Action
@@ -35,8 +35,8 @@ def error_delays(rate: float, weight_bp: int, runs: int, *, events: int = MIN_EV
         counts = np.random.default_rng([21, seed, weight_bp]).multinomial(steps, chances).cumsum(axis=0)
         rates = engine_of(seed).strict
         column = rates.index[NAME]
-        parts = counts @ factors_of(rates.scoring, weight_bp)[column].T
-        reached = (mixed(family_of(rates.scoring).log_prior[column], parts) >= -math.log(ALPHA)) & (counts[:, 0] >= events)
+        parts = counts @ rates.factors(weight_bp)[column].T
+        reached = (mixed(rates.log_prior[column], parts) >= -math.log(ALPHA)) & (counts[:, 0] >= events)
         found.append(float(after[reached.argmax()]) if reached.any() else math.inf)
     return np.array(found)
 
@@ -46,48 +46,49 @@ def _looks(horizon: int) -> Ints:
     return looks_of(horizon)
 
 
-def fast_service() -> tuple[Scoring, ...]:
-    """Answers within a second, a timeout of 10 s: scorings of several profiles."""
-    return tuple(
-        freeze(profile_of(lognormal_answers(np.random.default_rng([22, k]), PROFILE)), a_spec(shadow_lane_weight=0.0))
-        for k in range(4)
-    )
+@lru_cache(maxsize=4)
+def scorings(slow: bool, errors: float) -> tuple[Scoring, ...]:
+    """Of several profiles. Slow: answers take seconds, as a language model's do, and the timeout is 60 s; else .1 and 10 s."""
+    if slow:
+        return tuple(engine_of(k).shipped.scoring for k in range(4))
+    drawn = (lognormal_answers(np.random.default_rng([22, k]), PROFILE, error_rate=errors) for k in range(4))
+    return tuple(freeze(profile_of(answers), a_spec(shadow_lane_weight=0.0)) for answers in drawn)
 
 
-def slow_service() -> tuple[Scoring, ...]:
-    """Answers that take seconds, as a language model's do, and a timeout of 60 s."""
-    return tuple(engine_of(k).shipped.scoring for k in range(4))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A service in which the candidate's errors rise, and how often one looks."""
+
+    stable: float
+    candidate: float
+    weight_bp: int
+    per_s: float
+    for_s: float
+    slow: bool = False
+    each_s: int = 1
 
 
-@lru_cache(maxsize=2)
-def scorings(slow: bool) -> tuple[Scoring, ...]:
-    """Frozen once."""
-    return slow_service() if slow else fast_service()
-
-
-def seconds(
-    seed: int, *, stable: float, candidate: float, weight_bp: int, per_s: float, for_s: float, slow: bool = False
-) -> float:
-    """Seconds until the whole product decides to roll back: counters, settled ages, weighing, deciding, a look each second.
+def seconds(seed: int, service: Service) -> float:
+    """Seconds until the whole product decides to roll back: counters, settled ages, weighing, deciding at every look.
 
     Failures of the candidate that are more than stable's come at once; slow services' own come when an answer would have.
     """
     rng = np.random.default_rng([23, seed])
-    n = math.ceil(for_s * per_s)
-    mine = rng.random(n) < weight_bp / 1e4
-    answers = _slow_answers(rng, n) if slow else lognormal_answers(rng, n)
-    usual = rng.random(n) < stable
-    broken = mine & (rng.random(n) < (candidate - stable) / (1 - stable))
+    n = math.ceil(service.for_s * service.per_s)
+    mine = rng.random(n) < service.weight_bp / 1e4
+    answers = _slow_answers(rng, n) if service.slow else lognormal_answers(rng, n)
+    usual = rng.random(n) < service.stable
+    broken = mine & (rng.random(n) < (service.candidate - service.stable) / (1 - service.stable))
     latency = np.where(broken, 20_000, answers.latency_us)
     stream = Stream(
-        start_us=arrivals(rng, n, per_s=per_s),
+        start_us=arrivals(rng, n, per_s=service.per_s),
         candidate=mine,
         answers=Answers.of(age_us=latency + 1_000, latency_us=latency, failed=usual | broken),
     )
-    scoring = scorings(slow)[seed % 4]
-    segments = [a_segment(weight_bp=weight_bp, stage=0)]
-    rows = list(stream_rows(scoring, stream))
-    for after_s, evidence in looks(scoring, rows, segments, until_us=int(stream.start_us[-1])):
+    scoring = scorings(service.slow, service.stable)[seed % 4]
+    segments = [a_segment(weight_bp=service.weight_bp, stage=0)]
+    rows, until_us = list(stream_rows(scoring, stream)), int(stream.start_us[-1])
+    for after_s, evidence in looks(scoring, rows, segments, until_us=until_us, each_us=service.each_s * 1_000_000):
         if decide(CANARY, evidence, at(after_s), profile_n=PROFILE).action is Action.ROLL_BACK:
             return after_s
     return math.inf
@@ -104,21 +105,25 @@ OUTAGES: Final = {(500, 100): 4, (500, 10): 16, (500, 1): 65, (5_000, 100): 3, (
 
 def outage_seconds(weight_bp: int, per_s: float, runs: int, *, slow: bool = False, tell: bool = False) -> Floats:
     """Seconds until an outage of the candidate rolls back."""
-    progress = Progress(f"outage, {weight_bp / 100:g} %, {per_s:g}/s{', slow service' if slow else ''}", runs, tell=tell)
-    found = []
+    said = f"outage, {weight_bp / 100:g} %, {per_s:g}/s{', slow service' if slow else ''}"
+    for_s = 300 / min(per_s, 10)
+    service = Service(stable=ERRORS, candidate=1.0, weight_bp=weight_bp, per_s=per_s, for_s=for_s, slow=slow)
+    return _all(said, service, runs, tell)
+
+
+def _all(said: str, service: Service, runs: int, tell: bool) -> Floats:
+    progress, found = Progress(said, runs, tell=tell), []
     for seed in range(runs):
-        found.append(
-            seconds(seed, stable=ERRORS, candidate=1.0, weight_bp=weight_bp, per_s=per_s, for_s=300 / min(per_s, 10), slow=slow)
-        )
+        found.append(seconds(seed, service))
         progress.step()
     return np.array(found)
 
 
-def regression_seconds(runs: int, *, stable: float, candidate: float, weight_bp: int, per_s: float, for_s: float) -> Floats:
-    """Seconds until a rise of errors, within a second of the start, rolls back."""
-    return np.array(
-        [
-            seconds(seed, stable=stable, candidate=candidate, weight_bp=weight_bp, per_s=per_s, for_s=for_s)
-            for seed in range(runs)
-        ]
-    )
+TENTH: Final = Service(stable=0.005, candidate=0.1, weight_bp=500, per_s=10, for_s=600)
+RISE: Final = Service(stable=0.02, candidate=0.045, weight_bp=500, per_s=20, for_s=2_400, each_s=10)
+"""Errors from 2 to 4.5 %, within a second of the start, at 60 candidate requests a minute; a look each 10 s."""
+
+
+def regression_seconds(service: Service, runs: int, *, tell: bool = False) -> Floats:
+    """Seconds until a rise of errors rolls back."""
+    return _all(f"errors {service.stable:.1%} -> {service.candidate:.1%}", service, runs, tell)

@@ -15,7 +15,7 @@ from canary.stats.sticky import rollback_log_e
 from canary.terms import Arm
 from tests.bench.stats.curves import Progress
 from tests.bench.stats.draws import EQUAL, METRICS, Bools, Change, Floats, Ints, Schedule, draw, latencies
-from tests.bench.stats.ours import ALPHA, SHARES
+from tests.bench.stats.ours import ALPHA, SHARES, WHOLE
 from tests.bench.stats.rules import Case
 
 BLOCK: Final = 10_000
@@ -108,7 +108,7 @@ def sticky_rolled_back(seed: int, *, users: int, weight: float, n: int, change: 
     place = world.user * _HASH % 2**32 % CLUSTERS
     clusters = {name: Clusters() for name in TESTS}
     events = FirstEvents()
-    needs = {name: -math.log(ALPHA * share / sum(STICKY_SHARES.values())) for name, share in STICKY_SHARES.items()}
+    needs = {name: -math.log(ALPHA * share / WHOLE) for name, share in STICKY_SHARES.items()}
     for new in (slice(at, min(at + LOOK, n)) for at in range(0, n, LOOK)):
         for name, cells in clusters.items():
             for arm, cluster, outcome, requests in _cells(world, world.outcomes[name], place, new):

@@ -9,7 +9,7 @@ import numpy as np
 from tests.bench.stats import few
 from tests.bench.stats.bounds import lower, rate_bound, upper
 from tests.bench.stats.curves import N, finite
-from tests.bench.stats.delays import HORIZON, OUTAGES, error_delays, outage_seconds, regression_seconds
+from tests.bench.stats.delays import HORIZON, OUTAGES, RISE, TENTH, error_delays, outage_seconds, regression_seconds
 from tests.bench.stats.draws import ERRORS, fixed, ramp
 from tests.bench.stats.family import false_rollbacks, pooled_false_rollbacks, sticky_false_rollbacks
 from tests.bench.stats.margins import WEIGHTS_BP, equal_promotions, false_promotions, promotion_bound
@@ -62,7 +62,7 @@ def _most(goal: str, what: str, value: float, bound: float, runs: int, form: str
         what=what,
         found=form.format(value),
         bound="at most " + form.format(bound),
-        met=value <= bound,
+        met=bool(value <= bound),
         runs=runs,
         value=finite(value),
     )
@@ -99,10 +99,10 @@ def delays(runs: int) -> Iterator[Line]:
         slow = float(np.median(outage_seconds(weight_bp, per_s, part, slow=True, tell=True)))
         what = f"the same where answers take seconds (timeout 60 s), {weight_bp / 100:g} %, {per_s}/s"
         yield Line(goal=goal, what=what, found=f"{slow:,.0f}", bound="-", met=None, runs=part, value=finite(slow))
-    part = max(21, runs // 20)
-    found = np.median(regression_seconds(part, stable=0.005, candidate=0.1, weight_bp=500, per_s=10, for_s=900))
+    part = max(21, runs // 10)
+    found = np.median(regression_seconds(TENTH, part, tell=True))
     yield _most(goal, "errors .5 -> 10 %, 5 %, 10/s: median seconds", float(found), 120, part)
-    found = np.median(regression_seconds(part, stable=0.02, candidate=0.045, weight_bp=500, per_s=20, for_s=2_400))
+    found = np.median(regression_seconds(RISE, part, tell=True))
     yield _most(
         goal,
         "errors 2 -> 4.5 % within 1 s, 5 %, 60 candidate requests a minute: median minutes",

@@ -19,6 +19,7 @@ from scipy.stats import norm
 from tests.bench.stats.draws import Bools, Floats
 
 LEVEL: Final = 0.98
+_QUANTILE: Final = float(norm.ppf((1 + LEVEL) / 2))
 TOLERANCE: Final = 0.25
 JUDGE_EVERY_S: Final = 60
 MOST_POINTS: Final = 120
@@ -41,7 +42,7 @@ def is_high(candidate: Floats, stable: Floats) -> bool:
     """Whether the shift's lower limit lies above the tolerance."""
     candidate, stable = candidate[~np.isnan(candidate)], stable[~np.isnan(stable)]
     m, n = len(candidate), len(stable)
-    spread = norm.ppf((1 + LEVEL) / 2) * math.sqrt(m * n * (m + n + 1) / 12)
+    spread = _QUANTILE * math.sqrt(m * n * (m + n + 1) / 12)
     place = math.floor(m * n / 2 - spread)
     if place < 1:
         return False

@@ -1,6 +1,6 @@
 """The mixture over restarts at every look of a run at once.
 
-What `canary.stats.restarts` does look by look, here for an array of looks; `tests/simulation/test_goals_engine.py` holds it
+What `canary.stats.late` does look by look, here for an array of looks; `tests/simulation/test_goals_engine.py` holds it
 against the product's own.
 """
 
@@ -28,9 +28,7 @@ def restarted(parts: Floats, after: Ints, combine: Callable[[Floats], Floats], *
     terms = np.log(1 / (block + 2.0))  # what is kept for starts still to come
     for start in range(blocks):
         since = int(begins[start])
-        until = int(begins[start + LENGTH]) if start + LENGTH < blocks else len(after)
-        own = np.full(len(after) - since, 0.0)
-        own[: until - since] = combine(parts[since:until] - (parts[since - 1] if since else 0.0))
-        own[until - since :] = own[until - since - 1]
-        terms[since:] = np.logaddexp(terms[since:], own - math.log((start + 1) * (start + 2)))
+        until = int(begins[start + LENGTH]) if start + LENGTH < blocks else len(after)  # then its block is no longer kept
+        own = combine(parts[since:until] - (parts[since - 1] if since else 0.0))
+        terms[since:until] = np.logaddexp(terms[since:until], own - math.log((start + 1) * (start + 2)))
     return np.asarray(np.logaddexp(math.log(FROM_START) + combine(parts), math.log(1 - FROM_START) + terms))

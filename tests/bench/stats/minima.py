@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 
 from canary.stats.bets import mixed
-from canary.stats.family import factors_of, family_of
 from tests.bench.stats.draws import ERRORS, Floats, draw, fixed
 from tests.bench.stats.margins import latency_tail
 from tests.bench.stats.ours import LATENCIES, NEED_PROMOTE, engine_of, looks_of
@@ -61,8 +60,8 @@ def _error_gates(seed: int, counts: Floats, weight_bp: int) -> Floats:
     """Log e of the errors' promote side, [looks, classes]."""
     rates = engine_of(seed).shipped
     column = rates.index["error.promote.1"]
-    parts = counts @ factors_of(rates.scoring, weight_bp)[column].T
-    return mixed(family_of(rates.scoring).log_prior[column], parts)
+    parts = counts @ rates.factors(weight_bp)[column].T
+    return mixed(rates.log_prior[column], parts)
 
 
 def _passes(path: Floats) -> bool:

@@ -36,15 +36,21 @@ PROFILES: Final = 8
 """Runs take turns with this many profiles, each drawn anew: thresholds and bets carry the noise that they have in service."""
 
 ALPHA: Final = 0.05
+RARE_GUARDS: Final = 4
+"""Throughput, client errors, clients that leave, costs over the cap: they share what there is for rare ones."""
+
 SHARES: Final = {
     "error_fast": Shares().error_fast,
     "error": Shares().error,
     "error_timeout": Shares().error_timeout,
     "latency": Shares().latency,
+    "throughput": Shares().rare / RARE_GUARDS,
     "cost": 0.10,
     "quality": 0.10,
 }
-"""Of the rollback error budget, in a plan that guards these; renormalised to their sum."""
+"""Of the rollback error budget, in a plan that guards these."""
+WHOLE: Final = sum(SHARES.values()) + Shares().rare * (1 - 1 / RARE_GUARDS)
+"""What the shares of all guards add up to; those that are not simulated here have their part of the budget all the same."""
 
 LATENCIES: Final = ("p50", "p95", "p99")
 GATES: Final = ("errors", *LATENCIES, "cost", "quality")
@@ -54,7 +60,7 @@ _LATE_US: Final = 10**15
 
 def need(name: str, *, alpha: float = ALPHA) -> float:
     """What a metric's log e-value must reach for a rollback when all four kinds share one budget."""
-    return -math.log(alpha * SHARES[name] / sum(SHARES.values()))
+    return -math.log(alpha * SHARES[name] / WHOLE)
 
 
 NEED_ALONE: Final = -math.log(ALPHA)
@@ -62,8 +68,8 @@ NEED_PROMOTE: Final = -math.log(ALPHA)
 
 
 def looks_of(n: int) -> Ints:
-    """After how many requests one looks: after each of the first 100, then by fives, fifties and hundreds, and at the end."""
-    steps = [np.arange(1, 101), np.arange(105, 1_001, 5), np.arange(1_050, 20_001, 50), np.arange(20_100, n + 1, 100)]
+    """After how many requests one looks: after each of the first 100, then by tens, hundreds, two hundreds, and at the end."""
+    steps = [np.arange(1, 101), np.arange(110, 1_001, 10), np.arange(1_100, 20_001, 100), np.arange(20_200, n + 1, 200)]
     looks = np.concatenate(steps)
     return np.unique(np.append(looks[looks < n], n))
 
@@ -97,6 +103,7 @@ class Rates:
 
     def __init__(self, scoring: Scoring) -> None:
         self.scoring = scoring
+        self.log_prior = family_of(scoring).log_prior[:, 0]  # [contrasts, bets]
         self.index = {contrast.name: place for place, contrast in enumerate(scoring.contrasts)}
         ages = [age - CONNECT_US for age in scoring.ages_us]
         self.edges = np.array(sorted({*scoring.candidate_us, *scoring.stable_us, *ages}), dtype=np.int64)
@@ -124,24 +131,28 @@ class Rates:
         """Log e of every contrast's bets, [looks, contrasts, bets], and its candidate events, [looks, contrasts]."""
         latency = run.latency_us if len(run.latency_us) else np.zeros(run.n, dtype=np.int64)
         kinds = self.kinds_of(run.candidate, run.failed, latency)
-        size, shape = len(at.after), (len(at.after), *family_of(self.scoring).log_prior.shape)
+        size, shape = len(at.after), (len(at.after), *self.log_prior.shape)
         parts, events = np.zeros(shape), np.zeros(shape[:2])
         for weight_bp, part in run.schedule.parts():
             counts = _counts(at.place[part], kinds[part], self.kinds, size)
-            worth = np.einsum("kcf,cbf->kcb", self.meaning, factors_of(self.scoring, weight_bp))
+            worth = np.einsum("kcf,cbf->kcb", self.meaning, self.factors(weight_bp))
             parts += (counts @ worth.reshape(self.kinds, -1)).reshape(shape)
             events += counts @ self.meaning[:, :, 0]
         return parts, events
 
+    def factors(self, weight_bp: int) -> Floats:
+        """Log factors, [contrasts, bets, 4]; there are no task classes here, so all requests are one stratum."""
+        return factors_of(self.scoring, weight_bp)[0][:, :, 0]
+
     def one(self, parts: Floats, name: str) -> Floats:
         """Log e of one contrast at every look."""
         column = self.index[name]
-        return mixed(family_of(self.scoring).log_prior[column], parts[:, column])
+        return mixed(self.log_prior[column], parts[:, column])
 
     def side(self, parts: Floats, names: Iterable[str]) -> tuple[Floats, Callable[[Floats], Floats]]:
         """The components of a rollback side's contrasts, side by side, and what combines them: the mean over thresholds."""
         columns = [self.index[name] for name in names]
-        prior = family_of(self.scoring).log_prior[columns]
+        prior = self.log_prior[columns]
         share = np.full(len(columns), -math.log(len(columns)))
 
         def combine(found: Floats) -> Floats:
@@ -186,12 +197,15 @@ class Means:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """All that is frozen before a rollout starts: as shipped, and with nothing tolerated for comparing methods."""
+    """All that is frozen before a rollout starts: as shipped, and with nothing tolerated for comparing methods.
+
+    As shipped the route tells no classes apart; of the price tiers only `cost_by_class` knows.
+    """
 
     shipped: Rates
     strict: Rates
     cost: Means
-    cost_pooled: Means
+    cost_by_class: Means
     quality: Means
 
     def margins(self, kind: str) -> tuple[Margin, Margin, Margin]:
@@ -233,8 +247,8 @@ def engine(seed: int) -> Engine:
     return Engine(
         shipped=Rates(freeze(seen_rates, spec())),
         strict=Rates(freeze(seen_rates, spec(**STRICT))),
-        cost=Means(MeanMetric(name="cost", grid=grid, profile=told)),
-        cost_pooled=Means(MeanMetric(name="cost", grid=grid, profile=(spread(grid, counted(value)),))),
+        cost=Means(MeanMetric(name="cost", grid=grid, profile=(spread(grid, counted(value)),))),
+        cost_by_class=Means(MeanMetric(name="cost", grid=grid, profile=told)),
         quality=Means(quality),
     )
 

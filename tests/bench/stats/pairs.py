@@ -28,8 +28,8 @@ from tests.bench.stats.draws import (
     mean_loss,
     token_costs,
 )
-from tests.bench.stats.ours import ALPHA, STRICT, Means, engine_of, profile, spec
-from tests.bench.stats.rules import Case
+from tests.bench.stats.ours import ALPHA, STRICT, engine_of, profile, spec
+from tests.bench.stats.rules import Case, Crossing
 from tests.support.values import bins_of
 
 CORRELATION: Final = 0.9
@@ -105,12 +105,12 @@ def _contrast_path(scoring: Scoring, place: int, mine: Floats, theirs: Floats) -
         candidate, stable = mine > contrast.candidate_us, theirs > contrast.stable_us
     cells = [candidate & stable, candidate & ~stable, ~candidate & stable, ~candidate & ~stable]
     counts = np.stack([_sums(cell) for cell in cells], axis=1)
-    return mixed(family_of(scoring).log_prior[place], counts @ factors_of(scoring, 0)[place].T)
+    return mixed(family_of(scoring).log_prior[place, 0], counts @ factors_of(scoring, 0)[0][place, :, 0].T)
 
 
 def _mean_path(mine: Floats, theirs: Floats, kind: str, seed: int) -> Floats:
     engine = engine_of(seed)
-    metric: MeanMetric = (engine.cost_pooled if kind == "cost" else engine.quality).metric
+    metric: MeanMetric = (engine.cost if kind == "cost" else engine.quality).metric
     margin = Margin(name=f"{kind}.pairs", pairs=True)
     grid, cap = pair_grid(metric, margin), metric.grid.cap
     difference = np.clip(np.minimum(mine, cap) - np.minimum(theirs, cap), grid.points[0], grid.cap)
@@ -126,21 +126,18 @@ def unpaired_delay(seed: int, change: Change, n: int) -> float:
     """Requests of a canary at 50 % until the same metric alone rolls back the same candidate; costs without classes."""
     run = draw(seed, fixed(5_000, n), change, metrics=(change.metric,))
     case = Case(run=run, seed=seed)
-    return _pooled_cost(case) if change.metric == "cost" else case.alone(change.metric)
+    return _without_classes(case) if change.metric == "cost" else case.alone(change.metric)
 
 
-def _pooled_cost(case: Case) -> float:
-    means: Means = case.engine.cost_pooled
-    margin = case.engine.margins("cost")[1]
-    (parts,) = means.paths(case.run, case.looks, [margin], seed=case.seed)
-    reached = means.combine(margin)(parts) >= -math.log(ALPHA)
-    return float(case.looks.after[reached.argmax()]) if reached.any() else math.inf
+def _without_classes(case: Case) -> float:
+    path = case.engine.cost.combine(case.engine.margins("cost")[1])(case.cost[1])
+    return Crossing(looks=case.looks, reached=path >= -math.log(ALPHA)).first
 
 
 def strata_delays(seed: int, change: Change, weight_bp: int, n: int) -> tuple[float, float]:
     """Requests until a dearer candidate is seen with classes told apart, and without."""
     case = Case(run=draw(seed, fixed(weight_bp, n), change, metrics=("cost",)), seed=seed)
-    return case.alone("cost"), _pooled_cost(case)
+    return case.alone("cost"), _without_classes(case)
 
 
 def medians(delay: Callable[[int], float], runs: int) -> float:

@@ -35,7 +35,8 @@ ALONE: Final = "canary, alone"
 _P99_US: Final = 1.25 * 1e6 * float(np.quantile(latencies(np.random.default_rng(3), 1 << 20), 0.99))
 """Flagger's threshold: a quarter above stable's true p99, which its user would have to know."""
 
-ERROR_METRICS: Final = ("error_fast", "error", "error_timeout")
+ERROR_METRICS: Final = ("error_fast", "error", "error_timeout", "throughput")
+"""What failures roll back by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,12 @@ class Case:
         return self.engine.cost.paths(self.run, self.looks, self.engine.margins("cost"), seed=self.seed)
 
     @cached_property
+    def cost_by_class(self) -> Floats:
+        """Log e with nothing tolerated, price tiers told apart."""
+        means, margin = self.engine.cost_by_class, self.engine.margins("cost")[1]
+        return means.combine(margin)(means.paths(self.run, self.looks, [margin], seed=self.seed)[0])
+
+    @cached_property
     def quality(self) -> list[Floats]:
         return self.engine.quality.paths(self.run, self.looks, self.engine.margins("quality"), seed=self.seed)
 
@@ -111,7 +118,8 @@ class Case:
         if metric != "errors":
             return self._at(self.shipped_path(metric) >= need(metric))
         index, events = self.engine.shipped.index, self.shipped[1]
-        enough = {name: events[:, index[f"{name}.rollback"]] >= MIN_EVENTS for name in ERROR_METRICS}
+        least = {metric.name: MIN_EVENTS if metric.counts_failures else 0 for metric in self.engine.shipped.scoring.metrics}
+        enough = {name: events[:, index[f"{name}.rollback"]] >= least[name] for name in ERROR_METRICS}
         return self._at(
             np.logical_or.reduce([enough[name] & (self.shipped_path(name) >= need(name)) for name in ERROR_METRICS])
         )
@@ -126,9 +134,10 @@ class Case:
         return self.paths[metric]
 
     def _alone_path(self, metric: str) -> Floats:
-        if metric in {"cost", "quality"}:
-            means, parts = self._mean(metric)
-            return means.combine(self.engine.margins(metric)[1])(parts[1])
+        if metric == "cost":
+            return self.cost_by_class
+        if metric == "quality":
+            return self.engine.quality.combine(self.engine.margins(metric)[1])(self.quality[1])
         parts, events = self.strict
         rates = self.engine.strict
         if metric == "latency":
