@@ -199,7 +199,7 @@ class Fold:
         segment = self._counted(opened)
         if segment is None or segment.scoring is None:
             return
-        fact = heard.fact(segment.reader)
+        fact = heard.fact_with_answer(segment.reader)
         start_at_us, stratum = opened.start_at_us, _stratum(opened, segment.scoring)
         keys = ends(segment.scoring, opened.arm, start_at_us, fact, stratum=stratum)
         if opened.mirrored and not copied:

@@ -3,9 +3,11 @@
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
+from canary.observe.content import Content
 from canary.observe.outcome import Outcome
-from canary.observe.values import EMPTY, Reader
+from canary.observe.values import Reader
 from canary.stats.facts import Fact
 from canary.store.frames import Side
 
@@ -17,21 +19,32 @@ _json: Final = msgspec.json.Encoder().encode
 class Heard:
     """One side's answer; read under the measures of its route and, should they differ, under those of its rollout."""
 
-    __slots__ = ("_exchange_id", "_fact", "_reader", "_side", "_unit_hash", "outcome")
+    __slots__ = ("_content", "_exchange_id", "_fact", "_reader", "_side", "_unit_hash", "outcome")
 
     def __init__(self, side: Side, outcome: Outcome, *, exchange_id: bytes, unit_hash: bytes) -> None:
         self.outcome = outcome
         self._side = side
         self._exchange_id = exchange_id
         self._unit_hash = unit_hash
+        self._content: Content | None = None
         self._reader: Reader | None = None
         self._fact: Fact | None = None
 
     def fact(self, reader: Reader) -> Fact:
-        """All of it that is scored."""
+        """All of it that is scored, but for its digest."""
         if self._fact is None or reader is not self._reader:
             self._fact, self._reader = self._read(reader), reader
         return self._fact
+
+    def fact_with_answer(self, reader: Reader) -> Fact:
+        """All of it that is scored. Only a rollout counts digests: they cost too much to be made for nothing."""
+        fact = self.fact(reader)
+        return replace(fact, answer=reader.digest(self._contents(), self.outcome)) if reader.reads_text else fact
+
+    def _contents(self) -> Content:
+        if self._content is None:
+            self._content = Content(self._side)
+        return self._content
 
     @property
     def is_whole(self) -> bool:
@@ -40,7 +53,6 @@ class Heard:
 
     def _read(self, reader: Reader) -> Fact:
         outcome = self.outcome
-        reading = reader.read(self._side, outcome) if reader.reads else EMPTY
         return Fact(
             age_us=outcome.age_us,
             latency_us=outcome.latency_us,
@@ -49,8 +61,7 @@ class Heard:
             ttfb_us=outcome.ttfb_us,
             exchange_id=self._exchange_id,
             unit_hash=self._unit_hash,
-            values=reading.values,
-            answer=reading.answer,
+            values=reader.values(self._contents(), outcome) if reader.reads_values else (),
             client_error=outcome.client_error,
         )
 

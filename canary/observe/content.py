@@ -1,4 +1,4 @@
-"""An answer's captured body as values are read from it: unpacked, decoded at most once, whole document or stream of events."""
+"""An answer and its captured body as values are read from it: unpacked, decoded at most once, a document or a stream."""
 
 import re
 import zlib
@@ -34,11 +34,12 @@ class Captured(Answered, Protocol):
 
 
 class Content:
-    """One answer's body; nothing is decoded before it is asked for."""
+    """One answer with its body; nothing is decoded before it is asked for."""
 
-    __slots__ = ("_document", "_tried", "gone", "is_stream", "raw", "tail")
+    __slots__ = ("_document", "_tried", "gone", "is_stream", "raw", "side", "tail")
 
     def __init__(self, side: Captured) -> None:
+        self.side = side
         coding, kind = _field(side, "content-encoding"), _field(side, "content-type")
         self.is_stream = kind.startswith(_STREAM)
         self.gone = side.body_truncated or (not side.body and side.response_bytes > 0)  # a part that nobody has any more

@@ -8,7 +8,7 @@ import math
 import re
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from canary.observe.content import NOTHING, Captured, Content, at
 from canary.observe.outcome import Outcome
@@ -32,34 +32,26 @@ _OTHER_CHATS: Final = (
 """Where other language models say what a chat completion says in its message."""
 
 
-class Reading(NamedTuple):
-    """What was read of one answer."""
-
-    values: tuple[float | None, ...]  # in the order of the measures' metrics
-    answer: bytes  # digest of its text; empty where its diversity is not guarded, or it is not whole
-
-
-EMPTY: Final = Reading((), b"")
-"""Nothing is measured."""
-
-
 class Reader:
     """Reads what one route measures; made once, as sources are parsed."""
 
-    __slots__ = ("_sources", "_text", "measures", "names", "reads")
+    __slots__ = ("_sources", "_text", "measures", "names", "reads_text", "reads_values")
 
     def __init__(self, measures: Measures) -> None:
         self.measures = measures
         self.names = tuple(metric.name for metric in measures.metrics)
         self._sources = tuple(read_source(metric.source) for metric in measures.metrics)
         self._text = read_text_source(measures.diversity) if measures.diversity else None
-        self.reads = bool(self._sources) or self._text is not None  # False where there is nothing to read
+        self.reads_values = bool(self._sources)
+        self.reads_text = self._text is not None
 
-    def read(self, side: Captured, outcome: Outcome) -> Reading:
-        """Values and digest of one answer; its body is decoded at most once."""
-        content = Content(side)
-        values = tuple([_value(source, side, outcome, content=content) for source in self._sources])
-        return Reading(values, b"" if self._text is None else _digest(self._text, outcome, content=content))
+    def values(self, content: Content, outcome: Outcome) -> tuple[float | None, ...]:
+        """Values in the order of the measures' metrics."""
+        return tuple([_value(source, outcome, content) for source in self._sources])
+
+    def digest(self, content: Content, outcome: Outcome) -> bytes:
+        """Of the answer's text; empty where its diversity is not guarded, or it is not whole. Of a stream it costs most."""
+        return b"" if self._text is None else _digest(self._text, outcome, content)
 
 
 @lru_cache(maxsize=256)
@@ -77,13 +69,13 @@ def number_of(text: str) -> float:
     return value if math.isfinite(value) else _NO_NUMBER
 
 
-def _value(source: Source, side: Captured, outcome: Outcome, *, content: Content) -> float | None:
+def _value(source: Source, outcome: Outcome, content: Content) -> float | None:
     match source.place:
         case Place.HEADER:
-            found = [value for name, value in side.headers if name == source.name]
+            found = [value for name, value in content.side.headers if name == source.name]
             return number_of(found[0]) if len(found) == 1 else _NO_NUMBER if found else None
         case Place.FACT:
-            return _fact(source, side, outcome)
+            return _fact(source, outcome, content.side)
         case _:
             return _json_value(source.path, outcome, content)
 
@@ -117,7 +109,7 @@ def _number(found: Any) -> float | None:
     return value if math.isfinite(value) else _NO_NUMBER
 
 
-def _fact(source: Source, side: Captured, outcome: Outcome) -> float | None:
+def _fact(source: Source, outcome: Outcome, side: Captured) -> float | None:
     match source.name:
         case "latency":
             return outcome.latency_us / 1000 if outcome.latency_us >= 0 else None
@@ -137,7 +129,7 @@ def _fact(source: Source, side: Captured, outcome: Outcome) -> float | None:
             return float(outcome.error_event)
 
 
-def _digest(source: Source, outcome: Outcome, *, content: Content) -> bytes:
+def _digest(source: Source, outcome: Outcome, content: Content) -> bytes:
     """Of the text, or of the whole body where no text is found: an answer that ended well always has one."""
     if outcome.failed or outcome.ending is not Ending.WHOLE or (content.gone and not content.raw):
         return b""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from canary.config.load import load
+from canary.observe.content import Content
 from canary.observe.outcome import observe
 from canary.observe.values import Reader
 from canary.split.spec import RecordSpec, RouteSpec, Split
@@ -32,6 +33,11 @@ def lives(tmp_path: Path, route: RouteSpec, *fields: str) -> list[Live]:
         return wait_for_frames(Live, worker.state_dir, len(fields))
 
 
+def values(route: RouteSpec, frame: Live) -> tuple[float | None, ...]:
+    """What the route measures, as the frame holds it."""
+    return Reader(route.measures).values(Content(frame.side), observe(frame.side))
+
+
 def scored(cost: int = 0) -> bytes:
     """An answer with a score in its body and a cost in its head."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Cost: 0.%03d\r\nSet-Cookie: a=b\r\n" % cost
@@ -45,7 +51,7 @@ def test_a_body_is_captured_for_a_metric_where_bodies_are_off(tmp_path: Path) ->
         (read,) = lives(tmp_path / "b", route, "")
     assert (plain.side.body, plain.side.response_bytes) == (b"", len(SCORED))
     assert read.side.body == SCORED
-    assert Reader(route.measures).read(read.side, observe(read.side)).values == (0.75,)
+    assert values(route, read) == (0.75,)
 
 
 def test_a_body_is_captured_for_diversity_alone(tmp_path: Path) -> None:
@@ -65,8 +71,7 @@ def test_a_metrics_header_is_written_down_with_each_answers_own_value(tmp_path: 
     with Upstream(script) as upstream:
         route = a_file_route(upstream.port, *lines)
         frames = lives(tmp_path, route, *[""] * 5)
-    read = Reader(route.measures).read
-    assert [read(frame.side, observe(frame.side)).values for frame in frames] == [(n / 1000,) for n in range(1, 6)]
+    assert [values(route, frame) for frame in frames] == [(n / 1000,) for n in range(1, 6)]
     assert {name for frame in frames for name, _ in frame.side.headers} == {"x-cost"}
     assert not any(frame.side.body for frame in frames)
 

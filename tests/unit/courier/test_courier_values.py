@@ -12,6 +12,7 @@ import pytest
 
 from canary.courier.hearing import Heard, facts_text
 from canary.observe import values
+from canary.observe.content import Content
 from canary.observe.outcome import observe
 from canary.observe.values import Reader
 from canary.split.spec import RecordSpec
@@ -81,7 +82,7 @@ def heard(side: Side, exchange_id: bytes, *read: float | None, **changes: Any) -
 
 
 def digest(side: Side) -> bytes:
-    return Reader(MEASURES).read(side, observe(side)).answer
+    return Reader(MEASURES).digest(Content(side), observe(side))
 
 
 def counted(around: Surroundings) -> Counter[int]:
@@ -252,7 +253,9 @@ def test_what_nobody_can_tell_is_the_same_for_reader_and_statistics() -> None:
 def test_all_that_is_scored_of_an_answer() -> None:
     side = an_answer(0.75, "0.02", status=404)
     heard_of = Heard(side, observe(side), exchange_id=b"e" * 16, unit_hash=b"u" * 8)
-    assert heard_of.fact(Reader(MEASURES)) == heard(side, b"e" * 16, 0.75, 0.02, unit_hash=b"u" * 8, client_error=True)
+    fact = heard(side, b"e" * 16, 0.75, 0.02, unit_hash=b"u" * 8, client_error=True)
+    assert heard_of.fact_with_answer(Reader(MEASURES)) == fact
+    assert heard_of.fact(Reader(MEASURES)) == msgspec.structs.replace(fact, answer=b"")
     assert heard_of.fact(Reader(Measures())).values == ()  # another reader reads anew
 
 

@@ -4,17 +4,17 @@ import gzip
 import json
 import math
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary.observe.content import MOST_PIECES
+from canary.observe.content import MOST_PIECES, Content
 from canary.observe.outcome import observe
 from canary.observe.sources import FACTS, Place, Source, pointer, read_source, read_text_source
-from canary.observe.values import UNTOLD, Reader, Reading, number_of
+from canary.observe.values import UNTOLD, Reader, number_of
 from canary.store.frames import Side
 from canary.terms import Ending, Measures, MetricKind, MetricSpec
 from tests.support.frames import a_side
@@ -29,10 +29,16 @@ def measures(*sources: str, diversity: str = "") -> Measures:
     return Measures(metrics=tuple(metrics), diversity=diversity)
 
 
-def reading(side: Side, *sources: str, diversity: str = "") -> Reading:
+class Read(NamedTuple):
+    values: tuple[float | None, ...]
+    answer: bytes
+
+
+def reading(side: Side, *sources: str, diversity: str = "") -> Read:
     """What is read of one answer."""
     kind = next((value for name, value in side.headers if name == "content-type"), "")
-    return Reader(measures(*sources, diversity=diversity)).read(side, observe(side, content_type=kind))
+    reader, content, outcome = Reader(measures(*sources, diversity=diversity)), Content(side), observe(side, content_type=kind)
+    return Read(reader.values(content, outcome), reader.digest(content, outcome))
 
 
 def value(side: Side, source: str = "json:/score") -> float | None:
@@ -343,10 +349,10 @@ def test_only_the_beginning_of_an_endless_text_is_put_together() -> None:
 
 
 def test_nothing_is_measured_where_nothing_is_asked_for() -> None:
-    assert not Reader(Measures()).reads
-    assert reading(a_chat("yes")) == Reading((), b"")
-    assert Reader(measures("fact:bytes")).reads
-    assert Reader(measures(diversity="body")).reads
+    assert reading(a_chat("yes")) == ((), b"")
+    for reader, reads in ((Reader(Measures()), (False, False)), (Reader(measures("fact:bytes")), (True, False))):
+        assert (reader.reads_values, reader.reads_text) == reads
+    assert Reader(measures(diversity="body")).reads_text
 
 
 # anything at all
