@@ -5,6 +5,7 @@ happened, however users differ. So the closed form of rare events is exact over 
 where an arm is worse its users are used up sooner, which weakens the claim "worse" and would feed the claim "not worse".
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -52,11 +53,12 @@ class FirstEventRow(NamedTuple):
 class FirstEvents:
     """Each user's first event by the 8 bytes of its hash; the same whatever the order, the grouping and repetitions."""
 
-    __slots__ = ("_events", "_most")
+    __slots__ = ("_events", "_most", "_tally")
 
     def __init__(self, *, most: int = MOST_USERS) -> None:
         self._events: dict[bytes, FirstEvent] = {}
         self._most = most
+        self._tally: Counter[tuple[int, Arm]] = Counter()  # of all that are at hand
 
     def add(self, unit_hash: bytes, event: FirstEvent) -> None:
         """Takes one event in. Only settled ones, of scored segments: failed or open at the timeout's age."""
@@ -65,6 +67,9 @@ class FirstEvents:
         at_hand = self._events.get(unit_hash)
         if at_hand is None or event < at_hand:
             self._events[unit_hash] = event
+            self._tally[event.segment, event.arm] += 1
+            if at_hand is not None:
+                self._tally[at_hand.segment, at_hand.arm] -= 1
         if len(self._events) >= 2 * self._most:
             self._trim()
 
@@ -85,10 +90,9 @@ class FirstEvents:
 
     def counts(self) -> dict[int, tuple[int, int]]:
         """Distinct users of each segment by arm: candidate, stable."""
-        found: dict[int, list[int]] = {}
-        for _, event in self.rows():
-            found.setdefault(event.segment, [0, 0])[0 if event.arm == Arm.CANDIDATE else 1] += 1
-        return {segment: (candidate, stable) for segment, (candidate, stable) in sorted(found.items())}
+        tally = self._tally if len(self._events) <= self._most else _tally(event for _, event in self.rows())
+        segments = sorted({segment for (segment, _), count in tally.items() if count})
+        return {segment: (tally[segment, Arm.CANDIDATE], tally[segment, Arm.STABLE]) for segment in segments}
 
     def __eq__(self, other: object) -> bool:
         return self.rows() == other.rows() if isinstance(other, FirstEvents) else NotImplemented
@@ -98,6 +102,11 @@ class FirstEvents:
     def _trim(self) -> None:
         """A user that is left out now stays out: as many others came before it, and only earlier events can come."""
         self._events = dict(self.rows())
+        self._tally = _tally(self._events.values())
+
+
+def _tally(events: Iterable[FirstEvent]) -> Counter[tuple[int, Arm]]:
+    return Counter((event.segment, event.arm) for event in events)
 
 
 def first_events_of(parts: Iterable[FirstEvents], *, most: int = MOST_USERS) -> FirstEvents:

@@ -1,7 +1,9 @@
 """Settled counts of a sticky rollout: plain ones for people, moments and distinct users for the evidence."""
 
-from typing import Any
+import zlib
+from typing import Final
 
+import msgspec
 import numpy as np
 
 from canary.stats.comparisons import comparisons_of
@@ -10,9 +12,15 @@ from canary.stats.frozen import Scoring
 from canary.stats.moments import WIDTH
 from canary.stats.totals import Totals
 
+FORMAT: Final = 101
+"""First byte of stored totals of users; those of requests begin with smaller ones."""
+
+_LEVEL: Final = 1
+"""Fractions hardly pack at all, and every look is packed."""
+
 
 class StickyTotals(Totals, frozen=True, kw_only=True):
-    """All that a decision reads of the counters; `segments` holds whole settled minutes, and `assigned` distinct users."""
+    """All that a decision reads of the counters; `segments` holds whole settled minutes, and as assigned distinct users."""
 
     moments: bytes = b""  # [comparisons, WIDTH] float64, of all scored segments
     events: dict[str, dict[int, tuple[int, int]]] = {}  # users with a first event, by metric and segment: candidate, stable
@@ -28,9 +36,22 @@ class StickyTotals(Totals, frozen=True, kw_only=True):
             raise ValueError(f"{size} comparisons expected, found {len(found)} numbers")
         return found.reshape(size, WIDTH)
 
+    def to_bytes(self) -> bytes:
+        """Everything as bytes, for the record of a decision: the same for equal totals."""
+        return bytes([FORMAT]) + zlib.compress(msgspec.msgpack.encode(self), _LEVEL)
+
     @classmethod
     def of_bytes(cls, stored: bytes, scoring: Scoring) -> "StickyTotals":
         """What `to_bytes` wrote; raises ValueError where it is damaged, or was counted under another scoring."""
-        found: Any = super().of_bytes(stored, scoring)
+        if not stored or stored[0] != FORMAT:
+            raise ValueError(f"totals of format {FORMAT} expected, found {stored[:1]!r}")
+        try:
+            found = msgspec.msgpack.decode(zlib.decompress(stored[1:]), type=cls)
+        except (zlib.error, msgspec.DecodeError) as error:
+            raise ValueError(f"stored totals are damaged: {error}") from error
         found.summed(scoring)
-        return found  # type: ignore[no-any-return]
+        plain = comparisons_of(scoring).plain * scoring.strata
+        for segment, totals in found.segments.items():
+            if len(totals.counts) != plain:
+                raise ValueError(f"segment {segment} was counted under another scoring: {len(totals.counts)} counts")
+        return found

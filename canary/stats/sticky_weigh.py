@@ -251,10 +251,8 @@ class Look:
     def _row_of(self, metric: Metric, *, log_e: float, share: float, silent: str, events: int) -> MetricEvidence:
         index = metric.promote[self._stage] if metric.promote else metric.promote_pairs
         promote = None if index is None else self.said(self._name(index))
-        shown = self._four(metric.canary or metric.promote[self._stage : self._stage + 1])
-        both, worse, better, neither = self._four(
-            metric.shadow or (() if metric.promote_pairs is None else (metric.promote_pairs,))
-        )
+        shown = self._shown(metric)
+        pairs, worse, better = self._shown_pairs(metric)
         rolls_back = bool(share and (metric.canary or metric.shadow))
         reason = sentence_of(promote) if promote is not None else ""
         return MetricEvidence(
@@ -263,7 +261,7 @@ class Look:
             n_stable=shown[2] + shown[3],
             bad_candidate=shown[0],
             bad_stable=shown[2],
-            pairs=both + worse + better + neither,
+            pairs=pairs,
             pairs_worse=worse,
             pairs_better=better,
             log_e_rollback=log_e if rolls_back else None,
@@ -275,6 +273,24 @@ class Look:
             abstains=silent if rolls_back else reason,
             promote_abstains=reason if rolls_back else "",
         )
+
+    def _shown(self, metric: Metric) -> list[int]:
+        """Requests by arm and score; of a failure's first minute, which is not settled yet, users."""
+        four = self._four(metric.canary or metric.promote[self._stage : self._stage + 1])
+        if any(four) or not metric.counts_failures:
+            return four
+        units = [self.totals.units.get(segment.id, (0, 0)) for segment in self.coins]
+        bad = self._first.users_candidate, self._first.users_stable
+        return [bad[0], sum(one[0] for one in units) - bad[0], bad[1], sum(one[1] for one in units) - bad[1]]
+
+    def _shown_pairs(self, metric: Metric) -> tuple[int, int, int]:
+        """Settled pairs, and those in which the candidate was worse, or better: of each user the first where it differed."""
+        if not metric.shadow:
+            both, worse, better, neither = self._four(() if metric.promote_pairs is None else (metric.promote_pairs,))
+            return both + worse + better + neither, worse, better
+        loudest = max((self._first_pairs(index) for index in metric.shadow), key=lambda one: one.log_e)
+        worse, better = loudest.users_candidate, loudest.users_stable
+        return max(self.pairs, worse + better), worse, better
 
     def _name(self, index: int) -> str:
         return self.scoring.contrasts[index].name

@@ -21,17 +21,26 @@ class UnitFirsts:
     def __init__(self) -> None:
         self._waiting: list[FirstEventRow] = []
         self._settled: dict[str, FirstEvents] = {}
-        self._units: dict[int, dict[bytes, Arm]] = {}  # of each segment
+        self._units: dict[int, set[bytes]] = {}  # of each segment
+        self._on_candidate: dict[int, int] = {}
         self._everybody: set[bytes] = set()
 
     def add(self, rows: Iterable[FirstEventRow]) -> None:
         """Takes rows in."""
         for row in rows:
             if row.metric.startswith(UNIT):
-                self._units.setdefault(row.segment, {})[row.unit_hash] = row.arm
-                self._everybody.add(row.unit_hash)
+                self._add_unit(row)
             else:
                 self._waiting.append(row)
+
+    def _add_unit(self, row: FirstEventRow) -> None:
+        """A unit's arm is the same all through a segment: its bucket and the weight stay."""
+        units = self._units.setdefault(row.segment, set())
+        self._on_candidate.setdefault(row.segment, 0)
+        if row.unit_hash not in units:
+            units.add(row.unit_hash)
+            self._everybody.add(row.unit_hash)
+            self._on_candidate[row.segment] += row.arm == Arm.CANDIDATE
 
     def settle(self, ticks: Mapping[str, int], *, age_us: int) -> None:
         """Counts what is settled: a row whose journal's tick has passed the second of its start by the age."""
@@ -54,11 +63,7 @@ class UnitFirsts:
 
     def units(self) -> Counts:
         """Distinct units of each segment, settled or not: where a unit belongs is known at once."""
-        found = {}
-        for segment, arms in sorted(self._units.items()):
-            candidate = sum(arm == Arm.CANDIDATE for arm in arms.values())
-            found[segment] = (candidate, len(arms) - candidate)
-        return found
+        return {segment: (found, len(self._units[segment]) - found) for segment, found in sorted(self._on_candidate.items())}
 
     def events(self) -> dict[str, Counts]:
         """Units with a settled event, by metric."""

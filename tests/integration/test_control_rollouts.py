@@ -6,8 +6,7 @@ import pytest
 from canary.control.enact import Wish, create_rollout
 from canary.rollout.plan import ShadowStage, Watch
 from canary.rollout.state import Reason, RolloutState
-from canary.split.spec import UnitSpec
-from canary.terms import Action, Phase, UnitSource
+from canary.terms import Action, Phase
 from tests.support.control_world import QUICK, Behaviour, World, a_config
 
 WISH = Wish(route="chat", candidate="v2")
@@ -145,17 +144,6 @@ async def test_a_fleet_that_loses_the_candidates_requests_is_held_not_promoted()
     for _ in range(30):
         await world.second(controller)
     assert (await world.rollouts.get(rollout.id)).stage == state.stage
-
-
-async def test_sticky_units_are_split_and_left_to_people() -> None:
-    world = World()
-    rollout = await begun(world, unit=UnitSpec(source=UnitSource.HEADER, name="x-user-id"))
-    controller = world.controller()
-    for _ in range(60):
-        await world.second(controller)
-    state = await world.rollouts.get(rollout.id)
-    assert (state.phase, state.sticky) == (Phase.SHADOWING, True)
-    assert state.waiting == "a person: the statistics abstain (sticky units)"
 
 
 async def test_every_decision_that_moved_carries_its_numbers() -> None:
