@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 
 from canary.control.books import Books
+from canary.control.calibrating import Calibrator
+from canary.control.closing import Closer
 from canary.control.enact import enact
 from canary.control.leader import Leader
 from canary.control.look import Looks, Seen
@@ -42,6 +44,8 @@ class Loop:
         self._elapsed = elapsed
         self._looks = Looks(books.counters, elapsed=elapsed)
         self._notebook = Notebook()
+        self._calibrator = Calibrator(books, leader, elapsed=elapsed)
+        self._closer = Closer(books.counters, leader, elapsed=elapsed)
 
     async def tick(self) -> bool:
         """One look at everything; False where another controller leads. Raises StoreAway."""
@@ -66,7 +70,8 @@ class Loop:
                 return False
             if stopped is not None:
                 raise stopped
-        return True
+        await self._calibrator.step()
+        return await self._closer.close()
 
     async def _alone(self, state: RolloutState, acks: Sequence[SidecarAck], fence: Fence) -> Deposed | StoreAway | None:
         """One rollout, so that its trouble is not the trouble of the others; returns what ends the tick."""
@@ -83,6 +88,7 @@ class Loop:
     async def _follow(self, state: RolloutState, acks: Sequence[SidecarAck], fence: Fence) -> None:
         state = await self._acknowledge(state, acks, fence)
         seen = await self._looks.look(state)
+        self._closer.saw(state, seen)
         before = self._before(state, seen)
         found = considered(state, seen.counted, seen.evidence, before=before)
         decision = found.decision
@@ -147,6 +153,7 @@ class Loop:
 
     def _forget_all_but(self, rollouts: set[str]) -> None:
         self._looks.forget_all_but(rollouts)
+        self._closer.forget_all_but(rollouts)
         self._notebook.forget_all_but(rollouts)
         self._books.histories.forget_all_but(rollouts)
 
