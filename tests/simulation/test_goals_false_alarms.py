@@ -32,4 +32,4 @@ def test_pooling_the_counts_of_that_ramp_breaks_the_promise() -> None:
 
 @pytest.mark.parametrize(("users", "weight"), [(5_000, 0.05), (5_000, 0.5), (800, 0.5)])
 def test_so_it_is_where_users_stay_on_their_arm(users: int, weight: float) -> None:
-    assert sticky_false_rollbacks(30, users=users, weight=weight, n=20_000) / 30 <= ALPHA
+    assert sticky_false_rollbacks(20, users=users, weight=weight, n=16_000) / 20 <= ALPHA

@@ -67,7 +67,9 @@ def false_rollbacks(rows: Rows) -> Chart:
             for row in of(rows, world=world, schedule=schedule, metric="family", rule=rule):
                 share = row["rolled_back"] / row["runs"]
                 chart.bar(scale(0), y, scale(share) - scale(0), 13, colour=colour)
-                chart.text(scale(share) + 5, y + 11, f"{share:.3f}".removeprefix("0"), kind="soft small")
+                chart.text(
+                    scale(max(share, 0.05)) + 5, y + 11, f"{share:.3f}".removeprefix("0") if share else "0", kind="soft small"
+                )
     return chart
 
 
@@ -182,6 +184,8 @@ def _panel(chart: Chart, rows: Rows, what: tuple[str, str, str], corner: tuple[f
             chart.mark(x, y, LOOKS[rule][0], shape=LOOKS[rule][1], size=4.4)
 
 
+FLOOR: Final = -8.0
+NEED: Final = -math.log(0.05)
 PATHS: Final = (
     (EQUAL, "peek", "equal"),
     (Change(name="errors 1 %", metric="errors", errors=0.01), "kayenta", "errors 1 %"),
@@ -198,24 +202,27 @@ def evidence() -> Chart:
         under="log e-value by requests, six runs each; dashed: where the decision falls",
     )
     for place, (title, need) in enumerate(
-        (("for a rollback (any error metric alone)", 3.0), ("for a promotion (errors)", 3.0))
+        (
+            ("for a rollback, nothing tolerated", NEED),
+            ("for a promotion, at most 1.5 times stable's errors and .1 points", NEED),
+        )
     ):
         left = 60 + place * 500
-        across, up = Scale(0, 40_000, left, left + 440), Scale(-12, 16, 380, 90)
+        across, up = Scale(0, 40_000, left, left + 440), Scale(FLOOR, 5, 380, 90)
         chart.text(left, 78, title, kind="ink panel")
         for value in (0, 10_000, 20_000, 30_000, 40_000):
             chart.line(across(value), 90, across(value), 380)
             chart.text(across(value), 396, short(value) if value else "0", kind="soft small", anchor="middle")
-        for value in (-10, -5, 0, 5, 10, 15):
+        for value in (-8, -6, -4, -2, 0, 2, 4):
             chart.line(left, up(value), left + 440, up(value))
             chart.text(left - 6, up(value) + 4, f"{value}", kind="soft small", anchor="end")
         for change, colour, _ in PATHS:
             for seed in range(6):
                 after, path = _evidence_path(seed, change, promote=place == 1)
-                crossed = np.flatnonzero(path >= need)
-                until = int(crossed[0]) + 1 if len(crossed) else len(path)
-                step = [*range(0, until - 1, 12), until - 1]
-                chart.path([(across(after[k]), up(path[k])) for k in step], colour, faint=True)
+                ended = np.flatnonzero((path >= need) | (path <= FLOOR))
+                until = int(ended[0]) + 1 if len(ended) else len(path)
+                shown = [*range(0, until - 1, 4), until - 1]
+                chart.path([(across(after[k]), up(path[k])) for k in shown], colour, faint=True)
         chart.line(left, up(need), left + 440, up(need), kind="limit")
     x = 600.0
     for _, colour, name in PATHS:
@@ -227,5 +234,5 @@ def evidence() -> Chart:
 
 def _evidence_path(seed: int, change: Change, *, promote: bool) -> tuple[Floats, Floats]:
     case = Case(run=draw(seed, fixed(5_000, 40_000), change, metrics=("errors",)), seed=seed)
-    path = case.gate_path("errors") if promote else case.alone_path("errors")
-    return case.looks.after.astype(np.float64), np.maximum(path, -12)
+    path = case.gate_path("errors") if promote else case.engine.strict.one(case.strict[0], "error_timeout.rollback")
+    return case.looks.after.astype(np.float64), path

@@ -160,12 +160,16 @@ def sections(document: dict[str, Any]) -> dict[str, str]:
 
 def run_line(document: dict[str, Any]) -> str:
     """What was run, on what."""
-    return (
-        f"`{document['command']}`: {document['runs']:,} runs of each bad candidate, {document['equal_runs']:,} of equal ones, "
-        f"{document['goal_runs']:,} of each goal unless its line says otherwise, seeds 0, 1, 2, ...; "
-        f"{document['seconds'] / 60:.0f} minutes of one core; Python {document['python']}, numpy {document['numpy']}, "
-        f"scipy {document['scipy']}."
-    )
+    said = []
+    for part in document.get("parts") or [document]:
+        counts = []
+        if part.get("rows"):
+            counts.append(f"{part['runs']:,} runs of each bad candidate, {part['equal_runs']:,} of equal ones")
+        if part.get("goals"):
+            counts.append(f"goals: as each line says, from {part['goal_runs']:,}")
+        said.append(f"`{part['command']}` ({'; '.join(counts)}; {part['seconds'] / 60:.0f} minutes of one core)")
+    versions = f"Python {document['python']}, numpy {document['numpy']}, scipy {document['scipy']}"
+    return f"{', '.join(said)}. Seeds 0, 1, 2, ...; 100,000 requests a run unless said otherwise; {versions}."
 
 
 def fill(page: str, parts: dict[str, str]) -> str:

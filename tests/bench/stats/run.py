@@ -1,6 +1,7 @@
 """`python -m tests.bench stats`: operating curves and goals of the comparison engine, and of others' rules beside it."""
 
 import argparse
+import json
 import platform
 import sys
 import time
@@ -24,6 +25,8 @@ QUICK_N: Final = 24_000
 def main(arguments: Sequence[str]) -> int:
     """Runs what was asked for, prints its tables, writes JSON and pages where asked to."""
     options = _options(arguments)
+    if options.figures:
+        return _written(_joined(options.figures), options.out)
     started = time.process_time()
     document: dict[str, Any] = {
         "bench": "stats",
@@ -46,10 +49,26 @@ def main(arguments: Sequence[str]) -> int:
         write_json(options.json, document)
         print(f"\nwritten: {options.json}")
     if options.out:
-        for path in write(options.out, document):
-            print(f"written: {path}")
+        _written(document, options.out)
     broken = [line["what"] for line in document.get("goals", ()) if line["met"] is False]
     print(f"\n{len(broken)} promises not kept" + "".join(f"\n  {what}" for what in broken) if options.goals else "")
+    return 0
+
+
+def _joined(paths: Sequence[Path]) -> dict[str, Any]:
+    """The figures of several runs as those of one; of two that ran the same, the later counts."""
+    parts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    joined: dict[str, Any] = {}
+    for part in parts:
+        joined |= {name: value for name, value in part.items() if name != "goals"}
+    lines = [line for part in parts for line in part.get("goals") or [] if line["goal"][0] not in "34"]
+    joined["goals"] = [*against.run(joined.get("rows") or []), *lines] if lines else []
+    return joined | {"parts": parts}
+
+
+def _written(document: dict[str, Any], folder: Path) -> int:
+    for path in write(folder, document):
+        print(f"written: {path}")
     return 0
 
 
@@ -75,7 +94,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a dozen short runs: does it work? No figures to quote")
     parser.add_argument("--json", type=Path, help="where all figures go")
     parser.add_argument("--out", type=Path, help="folder of the page and its pictures, as docs/operating-curves")
+    parser.add_argument("--from", dest="figures", type=Path, nargs="+", help="runs nothing: the page from figures of `--json`")
     options = parser.parse_args(arguments)
+    if options.figures and not options.out:
+        parser.error("--from needs --out")
     options.goal_runs = options.goal_runs or options.runs or (QUICK if options.quick else GOAL_RUNS)
     options.runs = options.runs or (QUICK if options.quick else RUNS)
     options.equal_runs = options.equal_runs or options.runs

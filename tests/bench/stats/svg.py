@@ -18,7 +18,7 @@ COLOURS: Final = {
 """Each name on a light and on a dark page; marks differ in shape too, so that colour says nothing alone."""
 
 _STYLE: Final = """
-svg{--bg:#ffffff;--ink:#1f2328;--soft:#59636e;--line:#d1d9e0;--warn:#b91c1c;%s
+svg{--bg:#ffffff;--ink:#1f2328;--soft:#59636e;--line:#d1d9e0;--warn:#b91c1c;%s;
 font-family:system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif}
 @media (prefers-color-scheme:dark){svg{--bg:#0d1117;--ink:#e6edf3;--soft:#9ba7b4;--line:#30363d;--warn:#ff8f8f;%s}}
 .bg{fill:var(--bg)}.ink{fill:var(--ink)}.soft{fill:var(--soft)}.warn{fill:var(--warn)}
