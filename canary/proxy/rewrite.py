@@ -29,6 +29,7 @@ CREDENTIALS: Final = frozenset(
 )
 MARK: Final = b"x-canary-shadow"
 _NOTHING: Final = frozenset[bytes]()
+_PEER: Final = b"\0peer\0"  # stands for the client's address: no field can hold it
 _BODY_METHODS: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -132,22 +133,23 @@ class Target:
         A length of -1: the body comes in chunks.
         """
         shape = head.shape
-        if not isinstance(shape, RequestShape):
+        if not isinstance(shape, RequestShape) or (head.ids and head is shape.head):  # the first of its shape, maybe the last
             return self._render(head, manner)
-        key = (self, manner)
+        peer, length, copy = manner
+        key = (self, length, copy)
         rendered: bytes
-        rendered, rest = shape.memo.get(key) or shape.remember(key, self._pieces(shape, manner))
+        rendered, rest = shape.memo.get(key) or shape.remember(key, self._pieces(shape, length, copy=copy))
         for number, literal in rest:
-            rendered += head.ids[number] + literal
+            rendered += (head.ids[number] if number >= 0 else peer) + literal
         return rendered
 
-    def _pieces(self, shape: RequestShape, manner: tuple[bytes, int, bool]) -> tuple[bytes, list[tuple[int, bytes]]]:
-        """What a head of this shape becomes: its beginning, then each id's number with what stands behind it."""
+    def _pieces(self, shape: RequestShape, length: int, *, copy: bool) -> tuple[bytes, list[tuple[int, bytes]]]:
+        """What a head of this shape becomes: its beginning; each id's number (-1: the client) with what stands behind it."""
         marked, marks = shape.marked()
-        first = self._render(marked, manner)
+        first = self._render(marked, (_PEER, length, copy))
         rest: list[tuple[int, bytes]] = []
-        for number in reversed(range(len(marks))):
-            before, found, behind = first.partition(marks[number])
+        for number, mark in reversed([*enumerate(marks), (-1, _PEER)]):
+            before, found, behind = first.partition(mark)
             if found:  # else its field is not for this version
                 first = before
                 rest.append((number, behind))

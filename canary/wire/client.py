@@ -15,6 +15,7 @@ from canary.wire.answer import (
     parse_answer,
 )
 from canary.wire.call import Call
+from canary.wire.lines import worth_learning
 from canary.wire.tunnel import Tunnel
 
 
@@ -37,6 +38,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_call",
+        "_misses",
         "_paused",
         "_reader",
         "_shape",
@@ -56,6 +58,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._paused = False
         self._shape: AnswerShape | None = None  # of the last answer
+        self._misses = 0  # answers in a row that had another shape
         self._streams = False  # the last answer's length was not said
         self.sends = 0
         self.idle_until = 0.0
@@ -148,6 +151,7 @@ class UpstreamConnection(asyncio.Protocol):
         to_head, shape, end = call.method == b"HEAD", self._shape, 0
         found = shape.match(data) if shape is not None and shape.pattern is call.pattern and not to_head else None
         if found is not None and shape is not None:
+            self._misses = 0
             end = found[1]
             head = shape.head_of(found[0], data[: end - 2])
         elif not self._streams and not to_head:
@@ -155,7 +159,8 @@ class UpstreamConnection(asyncio.Protocol):
             if end > 3:
                 raw = data[:end]
                 head = parse_answer(raw, to_head=to_head, pattern=call.pattern)
-                self._shape = answer_shape(raw, head, call.pattern)
+                self._misses += 1
+                self._shape = answer_shape(raw, head, call.pattern) if worth_learning(self._misses) else None
         if end > 3 and head.framing == BY_LENGTH and head.length == len(data) - end:
             self._call = call.connection = None
             if head.reusable and not call.open_ended and not self._paused:

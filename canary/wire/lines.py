@@ -12,12 +12,19 @@ _NAMES: Final = dict[bytes, bytes]()  # those that were read as names, in whatev
 _MOST_NAMES: Final = 1_024
 _ID_BYTES: Final = 16  # letters, digits and dashes of this length are seldom seen again
 _MOST_ID_BYTES: Final = 128
-_MOST_MEMOS: Final = 64  # of one shape: plans come and go, and so do peers
+_MOST_MEMOS: Final = 16  # of one shape: plans come and go
+_FEW_MISSES: Final = 4
+_SELDOM: Final = 64
 
 
 def is_id(value: bytes) -> bool:
     """Whether a value looks like one made for its message alone: it is not worth remembering."""
     return len(value) >= _ID_BYTES and (value.isalnum() or _is_dashed(value))
+
+
+def worth_learning(misses: int) -> bool:
+    """Whether to make a shape of a head that fits none, the so-manieth in a row: seldom where none ever fits."""
+    return misses <= _FEW_MISSES or not misses % _SELDOM
 
 
 def _is_dashed(value: bytes) -> bool:

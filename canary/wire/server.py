@@ -9,6 +9,7 @@ from canary.split.spec import Limits
 from canary.wire.body import RequestBody, TooLarge
 from canary.wire.framing import BadFraming
 from canary.wire.head import BadRequest, RequestHead
+from canary.wire.lines import worth_learning
 from canary.wire.plain import RequestShape, read_plain, shape_of
 from canary.wire.problem import problem
 from canary.wire.serving import Server, Story
@@ -29,6 +30,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_head",
+        "_misses",
         "_paused",
         "_rest",
         "_server",
@@ -50,6 +52,7 @@ class ClientConnection(asyncio.Protocol):
         self._paused = False
         self._head: RequestHead | None = None
         self._shape: RequestShape | None = None  # of the last head
+        self._misses = 0  # heads in a row that had another shape
         self._body: RequestBody | None = None
         self._tunnel: Tunnel | None = None
         self.story: Story | None = None
@@ -271,6 +274,7 @@ class ClientConnection(asyncio.Protocol):
         limits = server.limits
         shape = self._shape
         if shape is not None and (found := shape.match(data)) is not None:
+            self._misses = 0
             self._on_head(shape.head_of(found[0]), data[found[1] :], limits, fresh=False)
             return
         if data.startswith(b"\r\n"):  # one empty line before a request is forgiven (RFC 9112, 2.2)
@@ -286,7 +290,8 @@ class ClientConnection(asyncio.Protocol):
         except BadRequest as error:
             self.refuse(error.status, error.detail)
             return
-        self._shape = shape_of(raw, head, plain=plain is not None)
+        self._misses += 1
+        self._shape = shape_of(raw, head, plain=plain is not None) if worth_learning(self._misses) else None
         self._on_head(head, data[end + 4 :], limits, fresh=plain is None)
 
     def _on_head(self, head: RequestHead, rest: bytes, limits: Limits, *, fresh: bool) -> None:
@@ -294,8 +299,7 @@ class ClientConnection(asyncio.Protocol):
         server = self._server
         self._head = head
         if head.length == 0:
-            self._rest = rest
-            self._state = BUSY
+            self._rest, self._state = rest, BUSY
             server.application.begin(self, head, b"", whole=True)
         elif head.length == len(rest) <= limits.buffered_body_bytes:
             self._rest = b""

@@ -9,6 +9,7 @@ from canary.proxy.rewrite import Target
 from canary.split.spec import HeaderRule, VersionSpec
 from canary.wire.answer import AnswerHead, answer_shape, fields_pattern, parse_answer
 from canary.wire.head import HeadParser, RequestHead
+from canary.wire.lines import worth_learning
 from canary.wire.plain import RequestShape, read_plain, shape_of
 from canary.wire.resolver import Resolver
 from canary.wire.ticker import Ticker
@@ -98,7 +99,7 @@ def test_shapes_and_what_is_made_of_them_are_bounded() -> None:
     assert _shape(b"GET /0 HTTP/1.1\r\nHost: a\r\n\r\n") is not shapes[0]
     for number in range(200):
         shapes[0].remember(number, number)
-    assert len(shapes[0].memo) <= 64
+    assert len(shapes[0].memo) <= 16
 
 
 async def test_each_version_gets_the_ids_of_its_own_request() -> None:
@@ -159,3 +160,9 @@ def test_one_shape_serves_all_connections_until_there_are_too_many() -> None:
     shapes = [answer_shape(raw, parse_answer(raw, to_head=False, pattern=pattern), pattern) for raw in raws]
     assert answer_shape(raws[-1], parse_answer(raws[-1], to_head=False, pattern=pattern), pattern) is shapes[-1]
     assert len(pattern.shapes) <= 64
+
+
+def test_few_shapes_are_made_of_heads_that_never_look_alike() -> None:
+    assert worth_learning(1)
+    assert 0 < sum(worth_learning(misses) for misses in range(1, 1_001)) < 25
+    assert any(worth_learning(misses) for misses in range(900, 1_000))  # a peer may change its ways
