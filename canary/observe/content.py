@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -138,14 +139,21 @@ def decoded(text: bytes) -> Any:
 def at(document: Any, path: tuple[str, ...]) -> Any:
     """What stands at a pointer's end; NOTHING where nothing does."""
     here = document
-    for name in path:
-        if isinstance(here, dict):
+    for name, index in _steps(path):
+        kind = type(here)
+        if kind is dict:
             here = here.get(name, NOTHING)
-        elif isinstance(here, list):
-            here = here[int(name)] if _INDEX.fullmatch(name) and int(name) < len(here) else NOTHING
+        elif kind is list:
+            here = here[index] if 0 <= index < len(here) else NOTHING
         else:
             return NOTHING
     return here
+
+
+@lru_cache(maxsize=1_024)
+def _steps(path: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """Each name with the number that it is in a list; -1 where it is none."""
+    return tuple((name, int(name) if _INDEX.fullmatch(name) else -1) for name in path)
 
 
 def _hint(path: tuple[str, ...]) -> bytes:
