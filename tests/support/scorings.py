@@ -86,15 +86,16 @@ def a_horizon(tick_at_us: int, *, journal: str = "j0", dead: bool = False) -> Ho
 def cells_of(scoring: Scoring, request: Request, *, seen_until_us: int | None = None) -> list[tuple[int, int]]:
     """(minute, key) of every cell that a courier has counted for a request by an instant; None: by its end."""
     keys: tuple[int, ...] = ()
+    unit = request.fact.unit_hash
     at_us, stratum = request.start_us, request.stratum
     happened = [name for name, at_us in request.frames.items() if seen_until_us is None or at_us <= seen_until_us]
     if "start" in happened:
-        keys += starts(scoring, request.arm, at_us, stratum=stratum)
-        keys += pair_starts(scoring, at_us, stratum=stratum) if request.mirrored else ()
+        keys += starts(scoring, request.arm, at_us, stratum=stratum, unit_hash=unit)
+        keys += pair_starts(scoring, at_us, stratum=stratum, unit_hash=unit) if request.mirrored else ()
     if "end" in happened:
         keys += ends(scoring, request.arm, at_us, request.fact, stratum=stratum)
         if request.mirrored and request.dropped:
-            keys += pair_drops(scoring, at_us, request.fact.age_us, stratum=stratum)
+            keys += pair_drops(scoring, at_us, request.fact.age_us, stratum=stratum, unit_hash=unit)
     if "pair" in happened and request.shadow is not None:
         keys += pair_ends(scoring, at_us, request.fact, request.shadow, stratum=stratum)
     return [(at_us // MINUTE_US, key) for key in keys]
