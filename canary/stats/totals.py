@@ -60,11 +60,11 @@ class Totals(Frozen, frozen=True, kw_only=True):
 
     def to_bytes(self) -> bytes:
         """Everything as bytes, for the record of a decision: the same for equal totals."""
-        counts = np.array([np.frombuffer(block.counts, dtype=_BLOCK_COUNTS) for block in self.blocks], dtype=_BLOCK_COUNTS)
+        counts = np.frombuffer(b"".join(block.counts for block in self.blocks), dtype=_BLOCK_COUNTS)
         stored = _Stored(
             segments=dict(sorted(self.segments.items())),
             places=tuple((block.minute, block.segment) for block in self.blocks),
-            planes=_planes(counts) if self.blocks else b"",
+            planes=_planes(counts.reshape(len(self.blocks), -1)) if self.blocks else b"",
             first_minute=self.first_minute,
             as_of_us=self.as_of_us,
         )
