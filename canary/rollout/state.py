@@ -68,7 +68,7 @@ class RolloutState(Frozen, frozen=True, kw_only=True):
     scoring: Scoring | None = None  # frozen with the profile at the start
     answer_timeout_s: float = 60.0
     connect_timeout_s: float = 3.0
-    sticky: bool = False  # unit is not the request: recorded and split, not decided by statistics yet
+    sticky: bool = False  # unit is not the request: users are compared, not requests
     ended_at: datetime | None = None
     because: str = ""  # the reason of the last decision, in one sentence
     retry_of: str = ""
