@@ -10,8 +10,8 @@ from canary.stats.counts import CounterRow, to_bytes
 from canary.stats.first_event import FirstEventRow
 from canary.stats.frozen import Scoring
 from canary.stats.profile import Profile
-from canary.stats.scoring import Fact, ends, starts
-from canary.stats.unit_events import ERROR, fails, unit_metric
+from canary.stats.scoring import Fact, ends, pair_ends, pair_starts, starts
+from canary.stats.unit_events import ERROR, discordant, fails, unit_metric
 from canary.terms import Arm
 from tests.support.streams import EPOCH_US, MINUTE_US, Answers, arrivals, profile_of
 
@@ -122,3 +122,29 @@ def ticks_of(stream: UserStream, scoring: Scoring, *, each_us: int = MINUTE_US) 
     """Ticks until everything is settled."""
     last_us = int(stream.start_us[-1]) + scoring.pair_age_us + 2 * MINUTE_US
     return range(EPOCH_US + each_us, last_us + each_us, each_us)
+
+
+def pair_rows_of_users(
+    scoring: Scoring, stream: UserStream, shadow: Answers, *, segment: int = 7
+) -> tuple[list[CounterRow], list[FirstEventRow]]:
+    """Counter rows and first discordant pairs of a shadow in which every request was copied."""
+    cells: dict[int, dict[int, int]] = {}
+    firsts: dict[tuple[str, int], FirstEventRow] = {}
+    for index in range(len(stream)):
+        start_us, live, user = int(stream.start_us[index]), stream.fact(index), int(stream.user[index])
+        other = shadow.fact(index)
+        keys = (
+            *pair_starts(scoring, start_us, unit_hash=live.unit_hash),
+            *pair_ends(scoring, start_us, live, other),
+        )
+        row = cells.setdefault(start_us // MINUTE_US, {})
+        for key in keys:
+            row[key] = row.get(key, 0) + 1
+        for metric, worse in discordant(scoring, live, other):
+            event = FirstEventRow("r", metric, hash_of(user), start_us, segment, worse, "j0", 1)
+            firsts.setdefault((metric, user), event)
+    rows = [
+        CounterRow(rollout="r", segment=segment, journal="j0", minute=minute, cells=to_bytes(found), revision=1)
+        for minute, found in cells.items()
+    ]
+    return rows, list(firsts.values())
