@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from canary.config.document import Config
+from canary.rollout.calibration import Round
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
@@ -47,6 +48,7 @@ class PlanInForce(Frozen, frozen=True, kw_only=True):
     published: Published | None
     stable: dict[str, str]  # route -> version in charge
     rollouts: tuple[RolloutState, ...]  # those not final
+    calibrations: tuple[RolloutState, ...] = ()  # open rounds: stable compared with itself, without traffic of their own
 
 
 class SidecarAck(Frozen, frozen=True, kw_only=True):
@@ -121,6 +123,18 @@ class RolloutBook(Protocol):
 
     async def decision(self, decision: str) -> DecisionRow:
         """One decision by id; raises NotFound."""
+        ...
+
+
+class CalibrationBook(Protocol):
+    """Rounds of calibration that have ended."""
+
+    async def record(self, ended: Round) -> None:
+        """Stores a round once, however often it is told."""
+        ...
+
+    async def rounds(self, *, route: str | None = None, limit: int = 1_000) -> Sequence[Round]:
+        """Newest first."""
         ...
 
 

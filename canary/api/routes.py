@@ -12,6 +12,7 @@ from canary.api.services import Services
 from canary.control.enact import create_rollout, order, promote_to_full
 from canary.control.look import PROFILE_HOURS
 from canary.errors import NotFound
+from canary.rollout.calibration import real_route
 from canary.rollout.estimates import estimates
 from canary.rollout.families import fleet_summary
 from canary.rollout.replay import replay
@@ -46,6 +47,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/api/v1/rollouts/{id}", _rollout)
     app.router.add_get("/api/v1/rollouts/{id}/decisions", _decisions)
     app.router.add_get("/api/v1/rollouts/{id}/evidence", _evidence)
+    app.router.add_get("/api/v1/calibration", _calibration)
     app.router.add_get("/api/v1/decisions/{id}", _decision)
     app.router.add_get("/api/v1/decisions/{id}/replay", _replay)
     for word, action in ORDERS.items():
@@ -152,6 +154,16 @@ async def _evidence(request: web.Request) -> web.Response:
     seen = await books.see(state)
     found = await asyncio.to_thread(estimates, state, seen.totals, seen.evidence, past=seen.past)
     return web.json_response(views.evidence(state, seen, found))
+
+
+async def _calibration(request: web.Request) -> web.Response:
+    """The rate of false alarms of stable against itself, with the rounds behind it."""
+    control, route = request.app[SERVICES].use().control, request.query.get("route") or None
+    if control.calibration is None:
+        raise NotFound("calibration is not kept here")
+    rounds = await control.calibration.rounds(route=route, limit=asked.limit_of(request, 1_000))
+    open_rounds = [state for state in (await control.plans.in_force()).calibrations if route in {None, real_route(state)}]
+    return web.json_response(views.calibration(rounds, open_rounds))
 
 
 async def _decision(request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ import msgspec
 from canary.api.services import Reloaded
 from canary.control.sight import NOTHING_SEEN, Sighted
 from canary.ports import PlanInForce
+from canary.rollout.calibration import CONFIDENCE, Round, real_route, summed
 from canary.rollout.estimates import ALPHA, Estimate
 from canary.rollout.families import FleetSummary
 from canary.rollout.harm import told
@@ -97,6 +98,16 @@ def profile(route: str, version: str, found: Profile, *, hours: int) -> dict[str
     """The histograms of a route's stable; bins are those of the statistics."""
     shown = {"route": route, "version": version, "hours": hours, "n": found.n}
     return shown | {"profile": msgspec.to_builtins(found)}
+
+
+def calibration(rounds: Sequence[Round], open_rounds: Sequence[RolloutState]) -> dict[str, Any]:
+    """What the ended rounds come to, the rounds themselves (newest first), and those that are open."""
+    found = summed(rounds)
+    return {
+        "summary": _plain(found) | {"rate": found.rate, "kept": found.kept, "confidence": CONFIDENCE},
+        "rounds": [_plain(one) for one in rounds],
+        "open": [{"id": state.id, "route": real_route(state), "opened_at": _plain(state.created_at)} for state in open_rounds],
+    }
 
 
 def routes(plan: PlanInForce) -> dict[str, Any]:

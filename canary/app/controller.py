@@ -21,6 +21,7 @@ from canary.control.run import run_controller
 from canary.control.sight import Sight
 from canary.errors import CanaryError, Conflict
 from canary.store.books import PostgresLeases, PostgresRollouts
+from canary.store.calibration import PostgresCalibration
 from canary.store.counters import PostgresCounters
 from canary.store.database import Database
 from canary.store.pairs import Pairs
@@ -130,6 +131,7 @@ def _books(database: Database) -> Books:
         counters=PostgresCounters(database),
         plans=PostgresPlans(database),
         clock=WallClock(),
+        calibration=PostgresCalibration(database),
     )
     return Books(control=control, pairs=Pairs(database), see=Sight(control).see)
 

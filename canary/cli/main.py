@@ -23,6 +23,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {  # name -> module:attribute, on
     "rollout": ("canary.cli.rollout:rollout", "Create, watch and steer rollouts."),
     "simulate": ("canary.cli.simulate:simulate", "Try out a plan before it begins: what it finds, how soon, at what harm."),
     "replay": ("canary.cli.replay:replay", "Make a stored decision again from what it read, and compare."),
+    "calibration": ("canary.cli.calibration:calibration", "Show the live rate of false alarms: stable against itself."),
     "pairs": ("canary.cli.pairs:pairs", "Look at stored pairs of answers."),
     "db": ("canary.cli.db:db", "Start, upgrade and open the database."),
     "config": ("canary.cli.config:config", "Schema, validation and difference of the configuration."),

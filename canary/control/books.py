@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from canary.control.history import Histories
-from canary.ports import Clock, CounterBook, PlanBook, RolloutBook
+from canary.ports import CalibrationBook, Clock, CounterBook, PlanBook, RolloutBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,4 +14,5 @@ class Books:
     counters: CounterBook
     plans: PlanBook
     clock: Clock
+    calibration: CalibrationBook | None = None  # None: no rounds are kept open
     histories: Histories = field(default_factory=Histories)

@@ -1,6 +1,7 @@
 """Looks of the last minutes, rollout by rollout, so that forecasts can be made; bounded, and nothing depends on them."""
 
-from canary.rollout.trend import WINDOW_S, Past, past_of
+from canary.rollout.past import Past
+from canary.rollout.trend import WINDOW_S, past_of
 from canary.stats.evidence import Evidence
 from canary.terms import Frozen
 

@@ -44,8 +44,8 @@ class Loop:
         self._elapsed = elapsed
         self._looks = Looks(books.counters, elapsed=elapsed)
         self._notebook = Notebook()
-        self._calibrator = Calibrator(books, leader, elapsed=elapsed)
         self._closer = Closer(books.counters, leader, elapsed=elapsed)
+        self._calibrator = Calibrator(books, leader, saw=self._closer.saw, elapsed=elapsed)
 
     async def tick(self) -> bool:
         """One look at everything; False where another controller leads. Raises StoreAway."""
@@ -159,7 +159,7 @@ class Loop:
 
 
 def _frozen(state: RolloutState, seen: Seen) -> Scoring | None:
-    """The scoring that a start freezes; a sticky rollout may start before there is a profile, and then counts nothing."""
+    """The scoring that a start freezes; None where there is too little of a profile, and then nothing is counted."""
     assert state.phase is Phase.PENDING, "only a pending rollout starts"
     if seen.profile is None or seen.profile_n < state.plan.min_profile:
         return None

@@ -7,9 +7,9 @@ from canary.control.books import Books
 from canary.control.look import Looks
 from canary.rollout.considered import seen_before
 from canary.rollout.harm import Harm
+from canary.rollout.past import Past
 from canary.rollout.signs import alerted, signs_of
 from canary.rollout.state import DecisionRow, RolloutState
-from canary.rollout.trend import Past
 from canary.rollout.weighing import weighed_again
 from canary.stats.counts import Totals
 from canary.stats.evidence import Evidence

@@ -15,6 +15,7 @@ from canary.courier.making import body_row, content_type, lost_outcome_row, lost
 from canary.courier.tally import Tally
 from canary.observe.outcome import observe
 from canary.observe.values import Reader
+from canary.split.assign import arm_of, bucket_of
 from canary.stats.facts import Fact
 from canary.stats.profile import profile_cells
 from canary.stats.scoring import Scoring, ends, pair_drops, pair_ends, pair_starts, starts
@@ -145,6 +146,7 @@ class Fold:
         self._tally.live(frame, heard.outcome)
         if frame.arm is Arm.STABLE and frame.assigned_by in _PROFILED:
             self._profile(frame, route, fact)
+            self._calibrate(frame, heard)
         if opened is not None:
             self._count_end(opened, heard, copied=bool(frame.mirror))
         if frame.mirror:
@@ -189,6 +191,20 @@ class Fold:
         keys = profile_cells(fact, stratum=frame.stratum, first_byte=measures.first_byte)
         keys += value_profile_cells(measures, fact, frame.stratum)
         self.cells.profile((frame.route, version_hash, frame.start_at_us // HOUR_US), keys)
+
+    def _calibrate(self, frame: Live, heard: Heard) -> None:
+        """Deals an answer of stable to a pseudo-arm, start and end at once: its coin touches nothing, not even when it ends."""
+        arms = self.known.calibrations.get(frame.route)
+        if arms is None or arms.stable != frame.side.version or not self._still_counts(arms.facts, frame.start_at_us):
+            return
+        scoring = arms.facts.scoring
+        if scoring is None:
+            return
+        fact, stratum = heard.fact(arms.facts.reader), _stratum(frame, scoring)
+        arm = arm_of(bucket_of(arms.salt, frame.exchange_id), arms.facts.weight_bp)
+        keys = starts(scoring, arm, frame.start_at_us, stratum=stratum)
+        keys += ends(scoring, arm, frame.start_at_us, fact, stratum=stratum)
+        self.cells.count((arms.facts.rollout, arms.segment, frame.start_at_us // MINUTE_US), keys)
 
     def _tick(self, frame: Tick) -> None:
         self.tick_at_us = max(self.tick_at_us, frame.at_us)

@@ -7,6 +7,7 @@ import msgspec
 
 from canary.observe.values import Reader, reader_of
 from canary.ports import Published
+from canary.rollout.calibration import real_route
 from canary.rollout.state import RolloutState
 from canary.split.spec import RouteSpec
 from canary.stats.scoring import Scoring
@@ -38,6 +39,15 @@ class RouteFacts(msgspec.Struct, frozen=True):
     reader: Reader = NOTHING_MEASURED
 
 
+class PseudoArms(msgspec.Struct, frozen=True):
+    """An open round of calibration: which of stable's answers it deals out, and by which coin."""
+
+    segment: int
+    stable: str
+    salt: bytes
+    facts: SegmentFacts
+
+
 class Known(msgspec.Struct, frozen=True):
     """Grows with each reading of the plan: what was once known stays, ended rollouts included."""
 
@@ -45,6 +55,7 @@ class Known(msgspec.Struct, frozen=True):
     routes: Mapping[str, RouteFacts] = {}
     hashes: Mapping[tuple[str, str], str] = {}  # (route, version name) -> version hash
     segments: Mapping[int, SegmentFacts] = {}
+    calibrations: Mapping[str, PseudoArms] = {}  # by route; only open rounds, as of the last reading
 
 
 UNKNOWN_ROUTE: Final = RouteFacts()
@@ -58,7 +69,16 @@ def learn(known: Known, published: Published | None, *, states: Iterable[Rollout
         hashes.update({(route.name, version.name): version.hash for version in route.versions})
     for state in states:
         segments.update(_segment_facts(state))
-    return Known(revision=revision, routes=routes, hashes=hashes, segments=segments)
+    return Known(revision=revision, routes=routes, hashes=hashes, segments=segments, calibrations=known.calibrations)
+
+
+def calibrating(known: Known, rounds: Iterable[RolloutState]) -> Known:
+    """With the rounds of calibration that are open now; their segments are in no frame, so none is learnt."""
+    found = {}
+    for state in rounds:
+        for segment, facts in _segment_facts(state).items():
+            found[real_route(state)] = PseudoArms(segment=segment, stable=state.stable, salt=state.salt, facts=facts)
+    return msgspec.structs.replace(known, calibrations=found)
 
 
 def _route_facts(route: RouteSpec) -> RouteFacts:

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from canary.courier.books import Books
-from canary.courier.known import Known, learn
+from canary.courier.known import Known, calibrating, learn
 from canary.errors import StoreError
 from canary.ports import PlanInForce
 from canary.store.spool import journals
@@ -35,7 +35,8 @@ class PlanWatch:
         """Reads the plan; raises ReplacedDatabase, StoreAway."""
         plan = await self._books.plans.in_force()
         self._identify(plan.database_id)
-        self.known = learn(self.known, plan.published, states=plan.rollouts, revision=plan.plan_revision)
+        known = learn(self.known, plan.published, states=plan.rollouts, revision=plan.plan_revision)
+        self.known = calibrating(known, plan.calibrations)
         return plan
 
     async def find(self, segments: set[int]) -> Known:

@@ -6,8 +6,8 @@ from typing import Final
 
 from canary.rollout import words
 from canary.rollout.counted import Counted
+from canary.rollout.past import Past
 from canary.rollout.plan import Plan
-from canary.rollout.trend import Past
 from canary.stats.contrast import Rule
 from canary.stats.evidence import Alert, Evidence
 from canary.stats.guards import limit_log_e

@@ -8,9 +8,10 @@ import msgspec
 
 from canary.rollout import words
 from canary.rollout.harm import overspent
+from canary.rollout.past import Past
 from canary.rollout.signs import FRESH_S, NO_SIGNS, Signs
 from canary.rollout.state import Decision, Reason, RolloutState
-from canary.rollout.trend import WINDOW_S, Past, gates_eta_s, is_told
+from canary.rollout.trend import WINDOW_S, gates_eta_s, is_told
 from canary.rollout.verdicts import gates_of, proof_of, verdicts_of, weakest, worst_breach
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.terms import Action, Frozen, Phase, Scored

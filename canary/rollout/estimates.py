@@ -4,8 +4,9 @@ import msgspec
 import numpy as np
 
 from canary.rollout.counted import Counted, counted
+from canary.rollout.past import Past
 from canary.rollout.state import RolloutState
-from canary.rollout.trend import Past, promote_eta_s, rollback_eta_s
+from canary.rollout.trend import promote_eta_s, rollback_eta_s
 from canary.stats.contrast import Contrast, Rule
 from canary.stats.counts import Totals
 from canary.stats.evidence import Evidence, MetricEvidence

@@ -7,9 +7,9 @@ import msgspec
 from canary.rollout import alerts
 from canary.rollout.counted import Counted, counted
 from canary.rollout.harm import Harm, harm_of
+from canary.rollout.past import Past
 from canary.rollout.silence import missing_of, silence_of
 from canary.rollout.state import RolloutState
-from canary.rollout.trend import Past
 from canary.stats.counts import Totals
 from canary.stats.evidence import Alert, Evidence
 from canary.stats.scoring import Scoring

@@ -3,8 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
+from canary.rollout.past import Past
 from canary.rollout.plan import Plan
-from canary.rollout.trend import Past
 from canary.stats.evidence import Evidence
 from canary.stats.scoring import Scoring
 from canary.terms import Action, Frozen, Measures, Phase, Scored, Verdict

@@ -4,20 +4,11 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+from canary.rollout.past import Past
 from canary.stats import forecast
 from canary.stats.evidence import Evidence, MetricEvidence
-from canary.terms import Frozen
 
 WINDOW_S: Final = forecast.WINDOW_S
-
-
-class Past(Frozen, frozen=True, kw_only=True):
-    """What the statistics said then, as far as forecasts need it."""
-
-    age_s: float  # before the present look
-    rollback: dict[str, float] = {}  # metric -> log e
-    promote: dict[str, float] = {}
-    as_of_us: int = 0
 
 
 def past_of(evidence: Evidence, *, age_s: float) -> Past:

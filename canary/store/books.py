@@ -41,9 +41,11 @@ INSERT INTO routes (route, stable, since, set_by) VALUES (%(route)s, %(stable)s,
 ON CONFLICT (route) DO UPDATE SET stable = excluded.stable, since = excluded.since, set_by = excluded.set_by"""
 _BUMP: Final = "UPDATE plan SET plan_revision = plan_revision + 1 RETURNING plan_revision"
 _ACTIVE: Final = """
-SELECT state::text FROM rollouts WHERE phase NOT IN ('done', 'rolled_back', 'cancelled') ORDER BY created_at, id"""
+SELECT state::text FROM rollouts
+WHERE phase NOT IN ('done', 'rolled_back', 'cancelled') AND route NOT LIKE 'cal:%%' ORDER BY created_at, id"""
 _FIND: Final = """
-SELECT state::text FROM rollouts WHERE %(route)s::text IS NULL OR route = %(route)s
+SELECT state::text FROM rollouts
+WHERE route = %(route)s OR (%(route)s::text IS NULL AND route NOT LIKE 'cal:%%')
 ORDER BY created_at DESC, id DESC LIMIT %(limit)s"""
 
 # One's own lease is renewed under its epoch; a free or expired one, even one's own, is taken under the next.

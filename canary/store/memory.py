@@ -9,6 +9,7 @@ import msgspec
 from canary.config.document import Config
 from canary.errors import Conflict, Deposed, NotFound, StaleRevision
 from canary.ports import Clock, Fence, Lease, Moved, PlanInForce, Published, SidecarAck
+from canary.rollout.calibration import Round, calibrates
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
@@ -45,6 +46,7 @@ class MemoryStore:
         self.stable: dict[str, str] = {}
         self.acks: dict[str, SidecarAck] = {}
         self.segments = 0
+        self.calibration: dict[str, Round] = {}
         self.journals: dict[str, _Journal] = {}
         self.counts = CountTables()
         self.profiles: dict[tuple[str, str, int, str], bytes] = {}
@@ -65,6 +67,10 @@ class MemoryStore:
         if lease is None or lease.epoch != fence.epoch or lease.expires_at <= self.clock.now():
             raise Deposed(f"lease {fence.name} is not held under epoch {fence.epoch} any more")
 
+    def followed(self) -> list[RolloutState]:
+        """Those that people began: rounds of calibration are none of them."""
+        return [state for state in self.active() if not calibrates(state)]
+
     def bump(self) -> int:
         """The plan's next revision."""
         self.plan_revision += 1
@@ -84,7 +90,7 @@ class MemoryRollouts:
 
     async def active(self) -> Sequence[RolloutState]:
         """All rollouts whose phase is not final, oldest first."""
-        return self._store.active()
+        return self._store.followed()
 
     async def get(self, rollout: str) -> RolloutState:
         """One rollout by id; raises NotFound."""
@@ -95,7 +101,11 @@ class MemoryRollouts:
 
     async def find(self, *, route: str | None = None, limit: int = 100) -> Sequence[RolloutState]:
         """Newest first."""
-        found = [state for state in self._store.rollouts.values() if route is None or state.route == route]
+        found = [
+            state
+            for state in self._store.rollouts.values()
+            if state.route == route or (route is None and not calibrates(state))
+        ]
         return sorted(found, key=lambda state: (state.created_at, state.id), reverse=True)[:limit]
 
     async def create(self, state: RolloutState, row: DecisionRow) -> RolloutState:
@@ -157,6 +167,22 @@ class MemoryRollouts:
         if row is not None:
             story = self._store.decisions.setdefault(saved.id, [])
             story.append(msgspec.structs.replace(row, revision=saved.revision))
+
+
+class MemoryCalibration:
+    """The CalibrationBook in memory."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def record(self, ended: Round) -> None:
+        """Stores a round once, however often it is told."""
+        self._store.calibration.setdefault(ended.id, ended)
+
+    async def rounds(self, *, route: str | None = None, limit: int = 1_000) -> Sequence[Round]:
+        """Newest first."""
+        found = [one for one in self._store.calibration.values() if route is None or one.route == route]
+        return sorted(found, key=lambda one: (one.closed_at, one.id), reverse=True)[:limit]
 
 
 class MemoryLeases:
@@ -249,7 +275,8 @@ class MemoryPlans:
             database_id=self._store.database_id,
             published=self._store.published[-1] if self._store.published else None,
             stable=dict(self._store.stable),
-            rollouts=tuple(self._store.active()),
+            rollouts=tuple(self._store.followed()),
+            calibrations=tuple(state for state in self._store.active() if calibrates(state)),
         )
 
     async def publish(self, config: Config, *, by: str) -> Published:
@@ -258,7 +285,10 @@ class MemoryPlans:
         if latest is not None and latest.hash == config.hash:
             return latest
         self._store.stable = stable_after(
-            config, latest.config if latest else None, in_charge=self._store.stable, active=self._store.active()
+            config,
+            latest.config if latest else None,
+            in_charge=self._store.stable,
+            active=self._store.followed(),
         )
         published = Published(
             revision=len(self._store.published) + 1,

@@ -7,6 +7,7 @@ import msgspec
 
 from canary.config.document import Config
 from canary.ports import PlanInForce, Published, SidecarAck
+from canary.rollout.calibration import calibrates
 from canary.rollout.state import RolloutState
 from canary.store.books import bump
 from canary.store.database import PLAN_CHANNEL, Connection, Database
@@ -58,7 +59,12 @@ class PostgresPlans:
             stable = await _in_charge(connection)
             rollouts = await _active(connection)
         return PlanInForce(
-            plan_revision=row[0], database_id=row[1], published=published, stable=stable, rollouts=tuple(rollouts)
+            plan_revision=row[0],
+            database_id=row[1],
+            published=published,
+            stable=stable,
+            rollouts=tuple(state for state in rollouts if not calibrates(state)),
+            calibrations=tuple(state for state in rollouts if calibrates(state)),
         )
 
     async def publish(self, config: Config, *, by: str) -> Published:
@@ -72,7 +78,7 @@ class PostgresPlans:
                 config,
                 latest.config if latest else None,
                 in_charge=await _in_charge(connection),
-                active=await _active(connection),
+                active=[state for state in await _active(connection) if not calibrates(state)],
             )
             published = await _store(connection, config, by=by, revision=latest.revision + 1 if latest else 1)
             await _put_in_charge(connection, stable, by=f"file revision {published.revision}")

@@ -5,10 +5,11 @@ import pytest
 from canary.rollout import alerts
 from canary.rollout.counted import counted
 from canary.rollout.decide import decide
+from canary.rollout.past import Past
 from canary.rollout.signs import Signs
 from canary.rollout.silence import missing_of, silence_of
 from canary.rollout.state import Reason, SegmentRef
-from canary.rollout.trend import Past, gates_eta_s, past_of, promote_eta_s, rollback_eta_s
+from canary.rollout.trend import gates_eta_s, past_of, promote_eta_s, rollback_eta_s
 from canary.stats.contrast import Rule
 from canary.stats.counts import SegmentTotals, Totals
 from canary.stats.scoring import Scoring
