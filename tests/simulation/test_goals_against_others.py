@@ -1,5 +1,7 @@
 """Goals 3, 4, 6 and 7, small: against the rules of others on the same streams, pairs against none, classes against none."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,7 @@ def median(table: Table, *rules: str) -> float:
 )
 def test_regressions_need_fewer_requests_than_by_kayentas_judge(change: Change, weight_bp: int, times: float) -> None:
     table = changed(change, fixed(weight_bp, 60_000), 24, tell=False)
+    assert math.isfinite(median(table, ALONE))
     assert times * median(table, ALONE) <= median(table, *KAYENTA)
 
 
@@ -53,9 +56,11 @@ def test_four_times_the_errors_are_seen_as_soon_as_by_flagger_with_a_fifteenth_o
 @pytest.mark.parametrize("change", CHANGES[::2], ids=lambda change: change.name)
 def test_pairs_that_correlate_need_a_third_of_the_sample(change: Change) -> None:
     paired = medians(lambda seed: pair_delay(seed, change, 12_000), 21)
+    assert math.isfinite(paired)
     assert paired <= medians(lambda seed: unpaired_delay(seed, change, 60_000), 21) / 3
 
 
 def test_classes_save_a_third_of_the_requests_at_a_small_weight() -> None:
     found = np.median([strata_delays(seed, CHANGES[2], 500, 60_000) for seed in range(25)], axis=0)
+    assert math.isfinite(found[0])
     assert found[0] <= 0.65 * found[1]
