@@ -33,6 +33,10 @@ QUALITY_EFFECT: Final = 0.02
 MEAN_EFFECT: Final = 0.1
 """Expected size of a change: 2 points of quality; a tenth of a cost, and of a share of slow answers."""
 
+RARE_EFFECT: Final = 0.005
+"""Least size of a change for the worse of a rare rate. With scales of up to 25 times a rate of 1 in 4,000 alone, a candidate
+that failed for a third of its users was not found."""
+
 LEAST_EFFECT: Final = 1e-5
 
 _BIN_MASK: Final = (1 << 16) - 1
@@ -154,8 +158,13 @@ def _effect_of(scoring: Scoring, contrast: Contrast) -> float:
     rate = _center(scoring, contrast)
     rare = contrast.rule in {Rule.BAD, Rule.UNWELL}
     if rare:
-        return max(rate, 0.0 if contrast.promote else contrast.delta, LEAST_EFFECT)
+        return _rare_effect(rate, contrast.rho, contrast.delta, promote=contrast.promote)
     return max(MEAN_EFFECT * rate, LEAST_EFFECT)
+
+
+def _rare_effect(rate: float, rho: float, delta: float, *, promote: bool) -> float:
+    """The rate itself; promoting at least the way to the margin, rolling back at least what hurts, however rare it was."""
+    return max(rate, (rho - 1) * rate + delta if promote else RARE_EFFECT, LEAST_EFFECT)
 
 
 class _ValueColumn:
@@ -234,4 +243,6 @@ def _worths(metric: ValueMetric, source: Grid) -> np.ndarray[tuple[int], np.dtyp
 def _value_effect(metric: ValueMetric, mean: MeanMetric, margin: Margin) -> float:
     if metric.form is Form.QUALITY:
         return QUALITY_EFFECT * mean.grid.cap
-    return max(mean.mean(), margin.delta) if mean.binary else MEAN_EFFECT * mean.mean()
+    if mean.binary:
+        return _rare_effect(mean.mean(), margin.rho, margin.delta, promote=margin.promote)
+    return MEAN_EFFECT * mean.mean()
