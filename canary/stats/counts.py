@@ -269,7 +269,8 @@ class Ledger:
         for key, row in self._open.items():
             look.add(key, row, ticks.get(key[1], 0))
         now = self._now(live, look)
-        recent = [place for place in sorted({*self._blocks, *look.blocks}) if place[0] > now - LENGTH]
+        # A clock that is fast would fill them without end: what is to come counts since the rollout's start alone.
+        recent = [place for place in sorted({*self._blocks, *look.blocks}) if -LENGTH < place[0] - now <= LENGTH]
         blocks = [block for place in recent if (block := self._block(place, look)).any]
         self.old_minute = max(0, now - LENGTH - _SLACK_MIN)
         self._forget(now)
