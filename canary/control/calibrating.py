@@ -14,7 +14,7 @@ from canary.control.look import PROFILE_HOURS, Looks, Seen
 from canary.control.record import CONTROLLER, Basis, Mandate, row_of
 from canary.errors import Conflict, Deposed, StaleRevision
 from canary.ports import Fence, PlanInForce
-from canary.rollout.calibration import PLAN, Round, real_route, round_begun, round_ended
+from canary.rollout.calibration import PLAN, Round, real_route, round_begun, round_ended, round_segment
 from canary.rollout.state import Before, Decision, Reason, RolloutState
 from canary.rollout.weighing import read_of
 from canary.split.spec import RouteSpec, VersionSpec
@@ -73,8 +73,8 @@ class Calibrator:
         if profile.n < PLAN.min_profile:
             return
         now = self._leader.now()
-        segment = await self._books.rollouts.next_segment()
-        state = round_begun(route, stable, profile, id_=new_id(now), salt=new_salt(), segment=segment, now=now)
+        opened = round_segment(await self._books.rollouts.next_segment(), now)
+        state = round_begun(route, stable, profile, id_=new_id(now), salt=new_salt(), opened=opened)
         begun = Decision(action=Action.CREATE, because="a round of calibration began", reason=Reason.PROFILE)
         try:
             await self._books.rollouts.create(state, row_of(state, begun, mandate=Mandate(actor=CONTROLLER, at=now)))

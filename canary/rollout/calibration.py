@@ -89,11 +89,15 @@ def real_route(state: RolloutState) -> str:
     return state.route.removeprefix(PREFIX)
 
 
+def round_segment(segment: int, now: datetime) -> SegmentRef:
+    """The one segment of a round."""
+    return SegmentRef(id=segment, stage=0, weight_bp=5_000, shadow_bp=0, scored=Scored.ALL, opened_at=now)
+
+
 def round_begun(
-    route: RouteSpec, stable: VersionSpec, profile: Profile, *, id_: str, salt: bytes, segment: int, now: datetime
+    route: RouteSpec, stable: VersionSpec, profile: Profile, *, id_: str, salt: bytes, opened: SegmentRef
 ) -> RolloutState:
     """A round as it is stored: a rollout of stable against itself, with a scoring frozen and no traffic of its own."""
-    opened = SegmentRef(id=segment, stage=0, weight_bp=5_000, shadow_bp=0, scored=Scored.ALL, opened_at=now)
     state = RolloutState(
         id=id_,
         route=pseudo_route(route.name),
@@ -107,10 +111,10 @@ def round_begun(
         phase=Phase.CANARYING,
         revision=1,
         plan_revision=0,
-        created_at=now,
+        created_at=opened.opened_at,
         created_by="controller",
         segments=(opened,),
-        stage_acked_at=now,
+        stage_acked_at=opened.opened_at,
         answer_timeout_s=route.deadlines.answer_s,
         connect_timeout_s=route.deadlines.connect_s,
         measures=route.measures,

@@ -5,12 +5,19 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from canary.errors import ConfigError
-from canary.terms import Phase
+from canary.rollout.calibration import Round
+from canary.rollout.decide import decide
+from canary.rollout.harm import Harm
+from canary.rollout.state import Before
+from canary.stats.evidence import Alert
+from canary.stats.profile import Profile
+from canary.terms import Action, Phase
 from tests.support.admin_world import PAIR, AdminWorld
-from tests.support.rollouts import a_state
+from tests.support.rollouts import a_metric, a_state, an_evidence, at
 from tests.support.store_rows import a_decision
 
 JSON = {"Content-Type": "application/json"}
@@ -213,3 +220,74 @@ async def test_every_answer_carries_the_headers_that_close_a_browser(client: Any
         assert "unsafe" not in answer.headers["Content-Security-Policy"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+async def _decided(world: AdminWorld) -> str:
+    """A decision that a controller made."""
+    state = (await world.books.rollouts.find())[0]
+    row = a_decision("d9", rollout=state.id, action=Action.KEEP, plan_hash=state.plan_hash, before=Before.of(state, at(5)))
+    row = msgspec.structs.replace(row, decision=decide(state, None, at(5), profile_n=0))
+    await world.books.rollouts.save(state, state, row)
+    return row.id
+
+
+async def test_a_decision_is_made_again_and_a_touched_one_is_told(client: Any, world: AdminWorld) -> None:
+    await _created(client)
+    id_ = await _decided(world)
+    found = await (await client.get(f"/api/v1/decisions/{id_}/replay")).json()
+    assert (found["same"], found["replayed"], found["differences"]) == (True, True, [])
+    assert found["stored"]["because"] == found["because"] == "waiting: profile 0/100"
+    row = await world.books.rollouts.decision(id_)
+    touched = msgspec.structs.replace(row, id="d10", decision=msgspec.structs.replace(row.decision, because="the moon"))
+    state = (await world.books.rollouts.find())[0]
+    await world.books.rollouts.save(state, state, touched)
+    found = await (await client.get("/api/v1/decisions/d10/replay")).json()
+    assert not found["same"]
+    assert found["differences"] == ["decision.because: stored the moon, made again waiting: profile 0/100"]
+    assert (await client.get("/api/v1/decisions/nothing/replay")).status == 404
+    shown = await (await client.get(f"/api/v1/decisions/{id_}")).json()
+    assert shown["id"] == id_
+    assert "read" not in shown
+
+
+async def test_a_look_in_full_says_what_is_needed_and_how_long_it_takes(client: Any, world: AdminWorld) -> None:
+    made = await _created(client)
+    world.harm = Harm(served=100, failed=3, expected_failed=2.0, worst_failed=3.0)
+    world.evidence = an_evidence(a_metric(), alerts=(Alert(name="limit:error", because="too many"),))
+    found = await (await client.get(f"/api/v1/rollouts/{made['id']}/evidence")).json()
+    (row,) = found["metrics"]
+    assert (row["metric"], row["estimate"], row["gate"]) == ("error", None, True)
+    assert row["verdict"]["promote"] == "undecided"
+    assert found["rollout"]["harm"]["text"].startswith("3 of 100 requests to the candidate failed, about 2 beyond")
+    assert found["rollout"]["evidence"]["alerts"] == [{"name": "limit:error", "because": "too many"}]
+    assert (found["forecast_from_s"], found["confidence"]) == (None, 0.95)
+
+
+async def test_a_list_says_which_of_all_rollouts_are_worse(client: Any, world: AdminWorld) -> None:
+    await _created(client)
+    world.evidence = an_evidence(a_metric(log_e_rollback=4.0))
+    plain = await (await client.get("/api/v1/rollouts")).json()
+    assert "fleet" not in plain
+    fleet = (await (await client.get("/api/v1/rollouts?fleet=1")).json())["fleet"]
+    assert (fleet["q"], fleet["worse"], len(fleet["rollouts"])) == (0.05, 1, 1)
+
+
+async def test_a_routes_profile_is_served_for_trying_plans_out(client: Any) -> None:
+    found = await (await client.get("/api/v1/routes/chat/profile")).json()
+    assert (found["route"], found["version"], found["n"]) == ("chat", "v1", 0)
+    assert msgspec.convert(found["profile"], Profile) == Profile()
+    assert (await client.get("/api/v1/routes/nothing/profile")).status == 404
+
+
+async def test_calibration_tells_its_rounds_and_its_rate(client: Any, world: AdminWorld) -> None:
+    empty = await (await client.get("/api/v1/calibration")).json()
+    assert (empty["summary"]["rounds"], empty["summary"]["rate"], empty["rounds"]) == (0, None, [])
+    for number in range(3):
+        await world.calibration.record(
+            Round(id=f"r{number}", route="chat", opened_at=at(0), closed_at=at(number), requests=10, alarmed=number == 0)
+        )
+    found = await (await client.get("/api/v1/calibration?route=chat&limit=2")).json()
+    assert [one["id"] for one in found["rounds"]] == ["r2", "r1"]
+    found = await (await client.get("/api/v1/calibration")).json()
+    assert (found["summary"]["alarms"], found["summary"]["rounds"], found["summary"]["alpha"]) == (1, 3, 0.05)
+    assert found["summary"]["lower"] < 1 / 3 < found["summary"]["upper"]

@@ -15,6 +15,7 @@ from canary.rollout.harm import Harm
 from canary.rollout.state import RolloutState
 from canary.stats.evidence import Evidence
 from canary.store.bodies import Bodies
+from canary.store.memory import MemoryCalibration, MemoryStore
 from canary.store.pairs import PairDetail, PairSide, PairSummary
 from tests.support.books import memory_books
 from tests.support.rollouts import an_evidence
@@ -64,8 +65,13 @@ class AdminWorld:
         self.reloads: list[bool] = []
         self.trouble: Exception | None = None
         assert self.books.clock is not None
+        self.calibration = MemoryCalibration(MemoryStore(self.books.clock))
         control = ControlBooks(
-            rollouts=self.books.rollouts, counters=self.books.counters, plans=self.books.plans, clock=self.books.clock
+            rollouts=self.books.rollouts,
+            counters=self.books.counters,
+            plans=self.books.plans,
+            clock=self.books.clock,
+            calibration=self.calibration,
         )
         self.services = Services(reload=self._reload)
         self.services.books = Books(control=control, pairs=self.pairs, see=self._see)

@@ -9,7 +9,7 @@ from canary.courier.cells import MINUTE_US, Cells
 from canary.courier.fold import Fold
 from canary.courier.known import Known, calibrating, learn
 from canary.courier.tally import Tally
-from canary.rollout.calibration import round_begun
+from canary.rollout.calibration import round_begun, round_segment
 from canary.rollout.state import RolloutState
 from canary.split.assign import arm_of, bucket_of
 from canary.stats.cells import ARM_SHIFT, METRIC_SHIFT, START, from_bytes
@@ -30,7 +30,7 @@ def a_profile() -> Profile:
 
 
 ROUTE = a_route()
-ROUND = round_begun(ROUTE, ROUTE.versions[0], a_profile(), id_="c1", salt=b"s" * 16, segment=9, now=T0)
+ROUND = round_begun(ROUTE, ROUTE.versions[0], a_profile(), id_="c1", salt=b"s" * 16, opened=round_segment(9, T0))
 
 
 def a_fold(*rounds: RolloutState) -> Fold:

@@ -15,6 +15,7 @@ from canary.rollout.calibration import (
     real_route,
     round_begun,
     round_ended,
+    round_segment,
     summed,
 )
 from canary.rollout.state import RolloutState
@@ -30,7 +31,7 @@ ROUTE = RouteSpec(
 
 
 def a_round() -> RolloutState:
-    return round_begun(ROUTE, ROUTE.versions[0], a_profile(), id_="c1", salt=b"s" * 16, segment=9, now=T0)
+    return round_begun(ROUTE, ROUTE.versions[0], a_profile(), id_="c1", salt=b"s" * 16, opened=round_segment(9, T0))
 
 
 def test_a_round_is_stable_against_itself_under_the_default_guardrails() -> None:
