@@ -40,6 +40,9 @@ plans:
   ramped:
     <<: *quick
     stages: [{{weight: 10%, dwell: 2s}}, {{weight: 25%, dwell: 2s}}, {{weight: 50%, dwell: 2s}}]
+  patient:
+    <<: *quick
+    stages: [{{weight: 50%, dwell: 1h}}]
   paired:
     <<: *quick
     shadow: {{share: 100%, min_pairs: 100000}}
@@ -84,7 +87,7 @@ STREETS = {
     "constant": (Ways(says=("I do not know",), slow_s=0.008), 0),
     "silent": (Ways(hangs=True), 0),
 }
-PLANS = {"drifting": "ramped", "preferences": "paired"}
+PLANS = {"drifting": "ramped", "preferences": "paired", "late": "patient"}
 LATE_S = 70.0
 
 
