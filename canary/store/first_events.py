@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from canary.stats.first_event import FirstEventRow
+from canary.stats.first_event import MOST_USERS, FirstEventRow
 from canary.store.database import Connection
 from canary.terms import Arm
 
@@ -21,9 +21,14 @@ ON CONFLICT (rollout, metric, unit_hash) DO UPDATE
   WHERE excluded.start_at_us < kept.start_at_us"""
 _READ: Final = """
 SELECT rollout, metric, unit_hash, start_at_us, segment, arm, journal, revision
-FROM first_events
-WHERE rollout = %(rollout)s AND revision > %(since)s
+FROM (SELECT *, row_number() OVER (PARTITION BY metric ORDER BY start_at_us, unit_hash) AS place
+      FROM first_events
+      WHERE rollout = %(rollout)s AND revision > %(since)s) AS found
+WHERE place <= %(most)s
 ORDER BY revision, metric, unit_hash"""
+
+MOST_READ: Final = MOST_USERS
+"""Of a metric, those with the smallest starts: whoever reads keeps no more, so what is left out could not have stayed."""
 
 
 def earliest(rows: Iterable[FirstEventRow]) -> list[FirstEventRow]:
@@ -34,6 +39,17 @@ def earliest(rows: Iterable[FirstEventRow]) -> list[FirstEventRow]:
         if at_hand is None or row.start_at_us < at_hand.start_at_us:
             found[row[:3]] = row
     return list(found.values())
+
+
+def smallest(rows: Iterable[FirstEventRow]) -> list[FirstEventRow]:
+    """As many of each metric as are ever read, in the order of revisions."""
+    found: list[FirstEventRow] = []
+    places: dict[str, int] = {}
+    for row in sorted(rows, key=lambda row: (row.start_at_us, row.unit_hash)):
+        places[row.metric] = places.get(row.metric, 0) + 1
+        if places[row.metric] <= MOST_READ:
+            found.append(row)
+    return sorted(found, key=lambda row: (row.revision, row.metric, row.unit_hash))
 
 
 async def write_first_events(connection: Connection, journal: str, rows: Sequence[FirstEventRow]) -> None:
@@ -55,7 +71,7 @@ async def write_first_events(connection: Connection, journal: str, rows: Sequenc
 
 async def read_first_events(connection: Connection, rollout: str, *, since: int) -> list[FirstEventRow]:
     """Rows of a rollout whose revision is > since."""
-    found = await (await connection.execute(_READ, {"rollout": rollout, "since": since})).fetchall()
+    found = await (await connection.execute(_READ, {"rollout": rollout, "since": since, "most": MOST_READ})).fetchall()
     return [
         FirstEventRow(name, metric, bytes(unit), start_at_us, segment, Arm(arm), journal, revision)
         for name, metric, unit, start_at_us, segment, arm, journal, revision in found

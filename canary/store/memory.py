@@ -15,6 +15,7 @@ from canary.stats.counts import CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
 from canary.store.counters import check_nothing_missed, summed
+from canary.store.first_events import smallest
 from canary.store.memory_counts import CountTables
 from canary.store.publication import stable_after
 from canary.store.rows import BodyRow, JournalState, OutcomeRow, PairRow, ProfileDelta, RecordBatch
@@ -237,7 +238,7 @@ class MemoryCounters:
     async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:
         """First events of sticky units whose revision is > since, and the newest revision."""
         rows = [row for row in self._store.first_events.values() if row.rollout == rollout and row.revision > since]
-        return sorted(rows, key=lambda row: (row.revision, row.metric, row.unit_hash)), max(since, self._store.commits)
+        return smallest(rows), max(since, self._store.commits)
 
     async def horizons(self, rollout: str) -> Sequence[Horizon]:
         """For every journal that has counters of this rollout: its last committed tick and whether its writer is dead."""

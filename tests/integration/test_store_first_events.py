@@ -4,6 +4,7 @@ import pytest
 
 from canary.errors import StaleRevision
 from canary.stats.first_event import FirstEventRow
+from canary.store import first_events
 from canary.terms import Arm
 from tests.support.books import Books
 from tests.support.store_rows import a_batch
@@ -53,3 +54,15 @@ async def test_a_batch_that_is_refused_leaves_no_event(books: Books, wrong: int)
     with pytest.raises(StaleRevision):
         await books.recorder.commit(a_batch(wrong, 10, first_events=[an_event(5)]))
     assert (await starts(books))[0] == []
+
+
+async def test_of_each_metric_only_the_smallest_starts_are_read(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_events, "MOST_READ", 2)
+    events = [
+        an_event(start, unit=b"unit-%03d" % start, metric=metric) for metric in ("error", "unit:7") for start in (9, 5, 7)
+    ]
+    await books.recorder.commit(a_batch(0, 1, first_events=events))
+    found, newest = await starts(books)
+    assert [(metric, start) for _, metric, start, _ in found] == [("error", 5), ("unit:7", 5), ("error", 7), ("unit:7", 7)]
+    await books.recorder.commit(a_batch(1, 2, first_events=[an_event(6, unit=b"unit-new")]))
+    assert [start for _, _, start, _ in (await starts(books, newest))[0]] == [6]
