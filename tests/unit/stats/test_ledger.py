@@ -1,13 +1,16 @@
 """The ledger: what settles when, and that a look stays cheap."""
 
+import msgspec
+import numpy as np
 import pytest
 
-from canary.stats.cells import END, WHOLE_MINUTE, pack
+from canary.stats.cells import END, WHOLE_MINUTE, arrays_of, pack
 from canary.stats.counts import CounterRow, Ledger, SegmentTotals, Totals, from_bytes, to_bytes
 from canary.stats.scoring import Fact
+from canary.stats.values import columns_of
 from canary.terms import Arm
 from tests.support.plain_scores import Request
-from tests.support.scorings import a_horizon, a_scoring, rows_of_requests
+from tests.support.scorings import a_horizon, a_scoring, a_scoring_of_classes, rows_of_requests
 from tests.support.streams import EPOCH_US
 
 SCORING = a_scoring()
@@ -178,3 +181,81 @@ def test_totals_survive_being_written_down() -> None:
     assert Totals.of_bytes(totals.to_bytes(), SCORING) == totals
     assert "7/error_fast.rollback/1" in totals.flat(SCORING)
     assert isinstance(totals.segments[7], SegmentTotals)
+
+
+def fleet_row(requests: list[Request], *journals: str, revision: int = 5, **more: object) -> CounterRow:
+    (row,) = rows_of_requests(SCORING, requests, journal="", revision=revision)
+    return msgspec.structs.replace(row, journals=journals, **more)
+
+
+def test_a_fleet_row_stands_in_the_place_of_the_rows_that_it_took_in() -> None:
+    mine, theirs = [request(1)], [request(2), request(3)]
+    for folded_first in (False, True):
+        ledger = Ledger()
+        ledger.add(rows_of_requests(SCORING, mine, journal="j0"))
+        ledger.add(rows_of_requests(SCORING, theirs, journal="j1"))
+        if folded_first:
+            look(ledger, 1_000, j1=1_000)
+        ledger.add([fleet_row([*mine, *theirs], "j0", "j1")])
+        ledger.add(rows_of_requests(SCORING, mine, journal="j0", revision=9))  # a courier that still remembers it
+        totals = look(ledger, 0)  # the fleet is settled whatever the journals' ticks say
+        assert cells(totals, "error_timeout.rollback") == (0, 0, 0, 3)
+        assert totals.segments[7].assigned_stable == 3
+        assert not ledger.stale
+
+
+def test_a_total_stands_in_the_place_of_the_fleet_rows_that_it_holds() -> None:
+    row = fleet_row([request(1), request(2)])
+    total = msgspec.structs.replace(
+        row, total=True, holds=5, revision=8, minute=row.minute + 3, first_s=row.minute * 60 + 1, last_s=row.minute * 60 + 2
+    )
+    again = fleet_row([request(30)], revision=7)  # closed late, after the total was made
+    for order in ([row, total, again], [total, again, row], [again, row, total]):
+        ledger = Ledger()
+        ledger.add(order)
+        totals = look(ledger, 0)
+        assert cells(totals, "error.rollback") == (0, 0, 0, 3)
+        assert totals.segments[7].settled_s[-1] == 30
+        assert [block.minute for block in totals.blocks] == [row.minute]
+
+
+def test_a_ledger_knows_when_it_has_to_be_read_anew() -> None:
+    unseen, gone = Ledger(), Ledger()
+    unseen.add(rows_of_requests(SCORING, [request(1)]))
+    look(unseen, 1_000)
+    row = fleet_row([request(1)], "j0")
+    total = msgspec.structs.replace(row, total=True, holds=5, revision=8)
+    unseen.add([total])  # what took the journal's row in was never read
+    assert unseen.stale
+    for minute in range(300):
+        gone.add(rows_of_requests(SCORING, [request(60.0 * minute + 1)]))
+    look(gone, 60.0 * 400)
+    assert not gone.stale
+    gone.add([row])
+    assert gone.stale
+
+
+def test_values_are_in_the_totals_once_their_minute_is_settled() -> None:
+    scoring = a_scoring_of_classes()
+    fact = Fact(age_us=100_000, latency_us=99_000, failed=False, left=False, ttfb_us=5, exchange_id=b"x" * 16, values=(3.0,))
+    requests = [Request(start_us=EPOCH_US + 5, arm=Arm.CANDIDATE, fact=fact, stratum=stratum) for stratum in (0, 1, 2, 9)]
+    rows = rows_of_requests(scoring, requests)
+    columns = columns_of(scoring)
+    expected = np.zeros(columns.size, dtype=np.int64)
+    known = rows_of_requests(scoring, [*requests[:3], requests[0]])
+    columns.add(expected, *arrays_of(known[0].cells))
+    ledger = Ledger()
+    ledger.add(rows)
+    early, late = (ledger.settled([a_horizon(EPOCH_US + after * 1_000_000)], scoring) for after in (70, 71))
+    assert not any(early.segments[7].values)
+    assert late.segments[7].values == tuple(expected.tolist())
+
+
+def test_the_minutes_that_may_be_added_up_are_those_that_no_late_bet_reads() -> None:
+    ledger = Ledger()
+    ledger.add(rows_of_requests(SCORING, [request(1)]))
+    totals = look(ledger, 60.0 * 125)
+    assert totals.blocks == ()
+    assert ledger.old_minute < EPOCH_US // 60_000_000
+    look(ledger, 60.0 * 131)
+    assert ledger.old_minute > EPOCH_US // 60_000_000
