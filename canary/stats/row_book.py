@@ -65,6 +65,7 @@ class RowBook:
         for key in [key for key in self.settled if key[2] < oldest]:
             del self.settled[key]
             self._gone.add(key)
+        self._absorbed = {key for key in self._absorbed if key[2] >= oldest}
 
     def _add_total(self, row: CounterRow) -> Iterator[CounterRow]:
         at_hand = self.totals.get(row.segment)

@@ -11,11 +11,13 @@ from canary.stats.clustered import LEAST_CLUSTERS
 from canary.stats.clusters import cluster_of
 from canary.stats.comparisons import PARTS, comparisons_of, promote_name, refused_name, rollback_name
 from canary.stats.contrast import Rule
+from canary.stats.counts import CounterRow
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.stats.first_event import FirstEventRow
 from canary.stats.freezing import freeze
 from canary.stats.frozen import Scoring
 from canary.stats.profile import Profile
+from canary.stats.row_book import RowBook
 from canary.stats.scoring import Fact, ends, starts
 from canary.stats.sticky_cells import clustered, plain
 from canary.stats.sticky_ledger import StickyLedger
@@ -163,6 +165,7 @@ def test_slow_users_are_found_and_warm_ups_count_failures_alone() -> None:
     assert by_name(evidence(slow))["latency"].breached
     rows = by_name(evidence(slow, events("error", 40, 2), scored=Scored.FAILURES))
     assert rows["latency"].log_e_rollback == pytest.approx(0.0, abs=1e-12)
+    assert (rows["latency"].n_candidate, rows["error_timeout"].n_candidate) == (0, 1_000)
     assert rows["error_timeout"].breached
 
 
@@ -205,7 +208,37 @@ def test_spent_first_events_are_told() -> None:
 def test_time_settles_by_whole_minutes() -> None:
     assert evidence(requests()).stage_settled_s == 240.0  # of five minutes; the first may have begun anywhere
     assert evidence(requests(), tick_us=EPOCH_US + 3 * MINUTE_US + SCORING.pair_age_us).stage_settled_s == 120.0
+    assert evidence(requests(), tick_us=EPOCH_US + 3 * MINUTE_US + SCORING.pair_age_us - 1).stage_settled_s == 60.0
     assert evidence(requests(), stage=2, tick_us=EPOCH_US + 1).stage_settled_s == 0.0
+
+
+def test_a_late_journal_changes_a_layer_that_was_summed_before() -> None:
+    early, late = requests(seed=1), requests(seed=2, errors=(0.4, 0.01))
+    horizons = [a_horizon(LATE_US), a_horizon(LATE_US, journal="j1")]
+    segments = [a_segment(weight_bp=5_000, stage=3)]
+    ledger, anew = StickyLedger(), StickyLedger()
+    ledger.add(rows_of_requests(SCORING, early))
+    ledger.settled(horizons, SCORING, segments)
+    ledger.add(rows_of_requests(SCORING, late, journal="j1"))
+    anew.add([*rows_of_requests(SCORING, early), *rows_of_requests(SCORING, late, journal="j1")])
+    assert ledger.settled(horizons, SCORING, segments) == anew.settled(horizons, SCORING, segments)
+
+
+def test_a_row_that_was_given_up_and_is_taken_in_by_the_fleet_makes_a_ledger_stale() -> None:
+    first = EPOCH_US // MINUTE_US
+    book = RowBook()
+    rows = [
+        CounterRow(rollout="r", segment=7, journal="j0", minute=first + minute, cells=b"", revision=1) for minute in range(800)
+    ]
+    for row in rows:
+        assert list(book.add(row)) == []
+        book.settle((7, "j0", row.minute))
+    book.forget(first + 800)
+    taken = CounterRow(rollout="r", segment=7, journal="", minute=first + 799, cells=b"", revision=2, journals=("j0",))
+    assert list(book.add(taken)) == [rows[799]]
+    assert not book.stale
+    list(book.add(CounterRow(rollout="r", segment=7, journal="", minute=first, cells=b"", revision=2, journals=("j0",))))
+    assert book.stale
 
 
 COSTS = a_scoring_of_classes(sticky=True)
