@@ -71,7 +71,7 @@ def delay_table(rows: Rows, schedule: str) -> str:
 def _delay(row: dict[str, Any]) -> str:
     middle, high = (short(row[name]) if row[name] is not None else "-" for name in ("median", "p90"))
     share = row["rolled_back"] / row["runs"]
-    return f"{middle} / {high}" + (f" ({share:.0%})" if share < 1 else "")
+    return f"{middle} / {high}" + (f" ({share:.0%})" if share < 0.995 else "")
 
 
 def outcome_table(rows: Rows) -> str:
