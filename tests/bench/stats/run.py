@@ -61,8 +61,9 @@ def _joined(paths: Sequence[Path]) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     for part in parts:
         joined |= {name: value for name, value in part.items() if name != "goals"}
-    lines = [line for part in parts for line in part.get("goals") or [] if line["goal"][0] not in "34"]
-    joined["goals"] = [*against.run(joined.get("rows") or []), *lines] if lines else []
+    lines = {(line["goal"], line["what"]): line for part in parts for line in part.get("goals") or []}
+    lines |= {(line["goal"], line["what"]): line for line in against.run(joined.get("rows") or [])}
+    joined["goals"] = sorted(lines.values(), key=lambda line: str(line["goal"]))
     return joined | {"parts": parts}
 
 
