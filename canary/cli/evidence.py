@@ -19,10 +19,12 @@ def print_evidence(found: dict[str, Any]) -> None:
     click.echo(f"\nestimates with {found['confidence']:.0%} intervals that hold at every look:")
     shown.print_table(
         ("metric", "candidate", "stable", "difference", "to roll back", "eta", "to promote", "eta"),
-        [_row(row) for row in rows],
+        [_row(row) for row in rows if not row["abstains"]],
         empty="",
     )
     for row in rows:
+        if row["abstains"]:
+            click.echo(f"  {row['metric']} says nothing: {shown.printable(row['abstains'])}")
         for one in row["verdict"]["classes"]:
             click.echo(f"  {row['metric']}, {shown.printable(one['because'])}")
     if found["gates_eta_s"]:
@@ -34,8 +36,6 @@ def print_evidence(found: dict[str, Any]) -> None:
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
     estimate = row["estimate"] or {}
     unit = estimate.get("unit", "")
-    if row["abstains"]:
-        return (row["metric"], f"says nothing: {row['abstains']}", *[""] * 6)
     return (
         row["metric"],
         _number(estimate.get("candidate"), unit, is_rate=not row["mean_candidate"]),

@@ -82,7 +82,10 @@ def metric_line(metric: dict[str, Any]) -> str:
     if metric.get("abstains"):
         return f"{words[0]} says nothing: {metric['abstains']}"
     for arm in ("candidate", "stable"):
-        n, bad = metric[f"n_{arm}"], metric[f"bad_{arm}"]
+        n, bad, mean = metric[f"n_{arm}"], metric[f"bad_{arm}"], metric.get(f"mean_{arm}")
+        if mean is not None:
+            words.append(f"{arm} {mean:.4g} {metric.get('unit', '')}".rstrip() + f" of {n}")
+            continue
         words.append(f"{arm} {bad}/{n}" + (f" ({bad / n:.1%})" if n else ""))
     if metric.get("pairs"):
         words.append(f"pairs {metric['pairs']}: {metric.get('pairs_worse', 0)} worse, {metric.get('pairs_better', 0)} better")

@@ -6,6 +6,7 @@ from typing import Final
 from canary.control.sight import Sighted
 from canary.rollout.harm import told
 from canary.rollout.state import RolloutState
+from canary.rollout.words import amount
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.terms import Frozen, Phase
 
@@ -152,13 +153,17 @@ def _when(state: RolloutState, position: int, here: int) -> str:
 def _metric(metric: MetricEvidence) -> Metric:
     return Metric(
         name=METRICS.get(metric.metric, metric.metric.replace("_", " ")),
-        candidate=_rate(metric.bad_candidate, metric.n_candidate),
-        stable=_rate(metric.bad_stable, metric.n_stable),
+        candidate=_arm(metric.mean_candidate, metric.bad_candidate, metric.n_candidate, metric.unit),
+        stable=_arm(metric.mean_stable, metric.bad_stable, metric.n_stable, metric.unit),
         pairs=f"{metric.pairs_worse} worse, {metric.pairs_better} better of {metric.pairs}" if metric.pairs else "none",
         rollback=_side(metric.log_e_rollback, metric.need_rollback),
         promote=_side(metric.log_e_promote, metric.need_promote),
         abstains=metric.abstains,
     )
+
+
+def _arm(mean: float | None, bad: int, n: int, unit: str) -> str:
+    return _rate(bad, n) if mean is None else f"{amount(mean, unit)} ({n} values)"
 
 
 def _rate(bad: int, n: int) -> str:

@@ -14,10 +14,13 @@ NAMES: Final = {
     "p50": "p50 latency",
     "p95": "p95 latency",
     "p99": "p99 latency",
+    "client_error": "client errors",
+    "abandoned": "abandoned answers",
 }
 
 COUNTED: Final = {
     "latency": "slow answers",
+    "throughput": "requests without a good end",
     "p50": "answers over the p50 limit",
     "p95": "answers over the p95 limit",
     "p99": "answers over the p99 limit",
@@ -95,6 +98,8 @@ def counts(metric: MetricEvidence) -> str:
     """What a metric's evidence was counted from: `4/812 against 31/15,540`, means, or pairs."""
     if metric.mean_candidate is not None and metric.mean_stable is not None:
         return f"{amount(metric.mean_candidate, metric.unit)} against {amount(metric.mean_stable, metric.unit)}"
+    if not metric.n_candidate and not metric.n_stable and not metric.pairs:
+        return "nothing counted yet"
     if metric.n_candidate or metric.n_stable:
         return f"{metric.bad_candidate:,}/{metric.n_candidate:,} against {metric.bad_stable:,}/{metric.n_stable:,}"
     return pairs(metric)
