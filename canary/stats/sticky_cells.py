@@ -29,9 +29,13 @@ def clustered(keys: Iterable[int], unit_hash: bytes) -> tuple[int, ...]:
     if not unit_hash:
         return ()
     cluster = _cluster(unit_hash) << METRIC_SHIFT
-    return tuple(
-        _STICKY | (key >> METRIC_SHIFT) << METRIC_SHIFT + _CLUSTER_BITS | cluster | (key & _REST_MASK) | _SECOND for key in keys
-    )
+    return tuple([_moved(key | _SECOND) | cluster for key in keys])
+
+
+@lru_cache(maxsize=65_536)
+def _moved(key: int) -> int:
+    """A cell of cluster 0; there are a few hundred of them, asked for with every answer."""
+    return _STICKY | (key >> METRIC_SHIFT) << METRIC_SHIFT + _CLUSTER_BITS | (key & _REST_MASK)
 
 
 def plain(keys: Ints) -> tuple[Ints, Ints]:
