@@ -8,12 +8,16 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from canary.rollout.counted import Counted, Four
 from canary.rollout.plan import HarmBudget
 from canary.stats.contrast import Rule
-from canary.stats.evidence import Evidence, MetricEvidence
+from canary.stats.evidence import Evidence
 from canary.stats.intervals import rate_interval
 from canary.stats.scoring import Scoring
+from canary.stats.value_plan import Form
+from canary.stats.value_sides import Place
 from canary.terms import Frozen
 
 COST: Final = "cost"
@@ -36,6 +40,7 @@ class Harm(Frozen, frozen=True, kw_only=True):
     noise_failed: float = 0.0  # standard deviation of the expectation were both arms alike
     spent: float | None = None  # money, of settled requests; None: no such metric, or it says nothing
     expected_spent: float | None = None  # beyond what stable would have spent on the same requests
+    noise_spent: float = 0.0  # as noise_failed
     worst_spent: float | None = None  # were stable free
     unit: str = ""  # of the money
 
@@ -49,17 +54,19 @@ def harm_of(counted: Sequence[Counted], scoring: Scoring, evidence: Evidence, *,
     excesses = [_excess([(one.weight, one.four(index)) for one in counted]) for index in ages]
     expected, noise = max(excesses, default=(0.0, 0.0))
     failed = max((sum(one.four(index).candidate_bad for one in counted) for index in ages), default=0)
-    spent = _spent(evidence)
+    money_in_all, unit = _spent(evidence)
+    beyond, noise_spent = _beyond(counted, scoring) if money_in_all is not None else (None, 0.0)
     return Harm(
         served=_served(counted, scoring, ages),
         failed=failed,
         expected_failed=max(0.0, expected),
         worst_failed=max(expected, _worst(counted, scoring, ages), 0.0) if in_full else None,
         noise_failed=noise,
-        spent=spent[0],
-        expected_spent=spent[1],
-        worst_spent=spent[0],
-        unit=spent[2],
+        spent=money_in_all,
+        expected_spent=beyond,
+        noise_spent=noise_spent,
+        worst_spent=money_in_all,
+        unit=unit,
     )
 
 
@@ -70,9 +77,10 @@ def overspent(harm: Harm, budget: HarmBudget) -> str:
             f"about {harm.expected_failed:,.0f} requests failed that stable would have answered, of a budget of"
             f" {budget.failed:,g} ({harm.failed:,} of {harm.served:,} failed)"
         )
-    if budget.cost is not None and harm.expected_spent is not None and harm.expected_spent >= budget.cost:
+    beyond = harm.expected_spent
+    if budget.cost is not None and beyond is not None and beyond >= max(budget.cost, NOISE * harm.noise_spent):
         return (
-            f"about {money(harm.expected_spent, harm.unit)} spent beyond what stable would have cost, of a budget of"
+            f"about {money(beyond, harm.unit)} spent beyond what stable would have cost, of a budget of"
             f" {money(budget.cost, harm.unit)} ({money(harm.spent or 0.0, harm.unit)} in all)"
         )
     return ""
@@ -133,15 +141,28 @@ def _served(counted: Sequence[Counted], scoring: Scoring, ages: Sequence[int]) -
     return sum(one.found.assigned_candidate for one in counted)
 
 
-def _spent(evidence: Evidence) -> tuple[float | None, float | None, str]:
-    """Money in all, money beyond stable's, and its unit. The means are the statistics' own, weighed segment by segment."""
+def _spent(evidence: Evidence) -> tuple[float | None, str]:
+    """Money in all and its unit; None where nothing tells it."""
     row = next((row for row in evidence.metrics if row.metric == COST), None)
     if row is None or row.abstains or row.mean_candidate is None:
-        return None, None, ""
-    return row.n_candidate * row.mean_candidate, _beyond(row), row.unit
+        return None, ""
+    return row.n_candidate * row.mean_candidate, row.unit
 
 
-def _beyond(row: MetricEvidence) -> float | None:
-    if row.mean_candidate is None or row.mean_stable is None:
-        return None
-    return max(0.0, row.n_candidate * (row.mean_candidate - row.mean_stable))
+def _beyond(counted: Sequence[Counted], scoring: Scoring) -> tuple[float | None, float]:
+    """Money beyond what stable would have spent on the same requests, cut at the metric's cap, and its noise."""
+    metric = next((one for one in scoring.values.metrics if one.name == COST and one.form is Form.AMOUNT), None)
+    if metric is None or metric.mean is None:
+        return None, 0.0
+    place, grid = Place(scoring.values, metric), metric.mean.grid
+    values = np.array([*grid.points, grid.cap])
+    excess = variance = 0.0
+    for one in counted:
+        if not one.found.values:
+            continue
+        bins = place.canary(np.array(one.found.values, dtype=np.int64)).sum(axis=0)
+        mine, theirs = bins[: len(values)], bins[grid.width : grid.width + len(values)]
+        odds = one.weight / (1 - one.weight)
+        excess += float(mine @ values - odds * (theirs @ values))
+        variance += odds * float((mine + theirs) @ values**2)
+    return max(0.0, excess), math.sqrt(variance)

@@ -8,11 +8,16 @@ from canary.rollout.decide import decide
 from canary.rollout.harm import Harm, harm_of, overspent
 from canary.rollout.plan import HarmBudget
 from canary.rollout.signs import Signs
+from canary.rollout.simulate import T0 as T0_SIMULATED
+from canary.rollout.simulate import Lab, Question, _Run
 from canary.rollout.state import Reason, SegmentRef
+from canary.rollout.weighing import evidence_of
+from canary.rollout.worlds import Effect
 from canary.stats.contrast import Rule
-from canary.stats.counts import SegmentTotals, Totals
+from canary.stats.counts import Horizon, SegmentTotals, Totals
 from canary.stats.scoring import Scoring
 from canary.terms import Action, Phase, Scored
+from tests.support.priced import MEASURES, PLAN, PROFILE
 from tests.support.rollouts import T0, a_metric, a_plan, a_state, an_evidence, at, breached
 from tests.support.scorings import a_scoring
 
@@ -68,12 +73,36 @@ def test_a_drifting_stable_is_no_harm_of_the_candidate() -> None:
     assert pooled > 1_000
 
 
+def spending(times: float, *, requests: int = 6_000) -> Harm:
+    """Harm of a candidate that spends so many times what stable does, 0.004 USD a request on average, at 50 %."""
+    run = _Run(
+        Lab(
+            Question(plan=PLAN, profile=PROFILE, rate_per_s=100.0, measures=MEASURES),
+            Effect(name="dear", metric="cost", times=times),
+        ),
+        np.random.default_rng(5),
+    )
+    for _ in range(requests // 2_000):
+        run._serve(20.0)
+    tick = Horizon(journal="j", tick_at_us=round(T0_SIMULATED.timestamp() * 1e6) + 10**10, dead=False)
+    totals = run._ledger.settled([tick], run._lab.scoring)
+    evidence = evidence_of(totals, run._state, newest_tick_age_s=0.0)
+    return harm_of(counted(totals, run._lab.scoring, run._state.segments), run._lab.scoring, evidence, in_full=True)
+
+
 def test_money_is_what_was_spent_and_what_stable_would_have_spent() -> None:
-    scoring = a_scoring()
-    row = a_metric("cost", n_candidate=1_000, mean_candidate=0.006, mean_stable=0.004, unit="USD")
-    harm = harm_of((), scoring, an_evidence(row), in_full=True)
-    assert (harm.spent, harm.worst_spent, harm.unit) == (6.0, 6.0, "USD")
-    assert harm.expected_spent == pytest.approx(2.0)
+    harm = spending(1.5)
+    assert harm.spent is not None
+    assert harm.spent == pytest.approx(3_000 * 0.0045 * 1.5, rel=0.15)
+    assert harm.expected_spent == pytest.approx(harm.spent / 3, rel=0.25)
+    assert harm.worst_spent == harm.spent
+    assert overspent(harm, HarmBudget(cost=3.0)).startswith("about ")
+
+
+def test_an_equal_bill_is_within_its_noise() -> None:
+    harm = spending(1.0)
+    assert (harm.expected_spent or 0.0) <= 3 * harm.noise_spent
+    assert overspent(harm, HarmBudget(cost=0.01)) == ""
 
 
 def test_a_cost_that_abstains_is_unknown_and_not_nothing() -> None:
