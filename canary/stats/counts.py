@@ -21,7 +21,7 @@ from canary.stats.tables import tables_of
 from canary.stats.totals import Block, Ints, SegmentTotals, Totals, read_late
 from canary.stats.value_cells import FIRST_VALUE
 from canary.stats.values import columns_of
-from canary.terms import UNSCORED, Frozen
+from canary.terms import Frozen
 
 __all__ = ["Block", "CounterRow", "Horizon", "Ledger", "SegmentTotals", "Totals", "from_bytes", "to_bytes"]
 
@@ -52,7 +52,7 @@ class CounterRow(Frozen, frozen=True, kw_only=True):
 
     A fleet row holds the rows that `journals` had for its minute, settled for every age: it stands in their place. A total row
     holds the fleet rows of its segment with minute <= its `minute` and revision <= `holds`, and stands in theirs. Both grow:
-    of two with one key the newer revision counts. Segment 0's total row has no cells and is passed over.
+    of two with one key the newer revision counts.
     """
 
     rollout: str
@@ -63,10 +63,9 @@ class CounterRow(Frozen, frozen=True, kw_only=True):
     revision: int
     journals: tuple[str, ...] = ()  # of a fleet row
     total: bool = False
-    holds: int = 0  # of a total row, as the three below
+    holds: int = 0  # of a total row, as the two below
     first_s: int = 0  # second of the first start
     last_s: int = 0
-    restarts: bytes = b""
 
 
 class Horizon(Frozen, frozen=True, kw_only=True):
@@ -205,8 +204,6 @@ class Ledger:
 
     def _add_total(self, row: CounterRow) -> None:
         """A total stands in the place of the fleet rows that it holds."""
-        if row.segment == UNSCORED:
-            return
         at_hand = self._totals.get(row.segment)
         if at_hand is not None and at_hand.revision >= row.revision:
             return

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from canary.stats.counts import FLEET, CounterRow
-from canary.terms import UNSCORED
 
 CORRECTABLE_MIN: Final = 180
 """Longer than minutes are told apart: what becomes part of a total must still be at hand, to be taken out."""
@@ -69,7 +68,7 @@ class RowBook:
 
     def _add_total(self, row: CounterRow) -> Iterator[CounterRow]:
         at_hand = self.totals.get(row.segment)
-        if row.segment == UNSCORED or (at_hand is not None and at_hand.revision >= row.revision):
+        if at_hand is not None and at_hand.revision >= row.revision:
             return
         self.totals[row.segment] = row
         for key in [key for keys in (self.open, self.settled, self._gone) for key in keys]:
