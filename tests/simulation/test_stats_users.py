@@ -45,7 +45,7 @@ def looks(ledger: StickyLedger, stream: UserStream, *, weight_bp: int, stage: in
     return found
 
 
-def rolled_back(seed: int, *, users: int, weight: float, n: int = 15_000, **world: float) -> str:
+def rolled_back(seed: int, *, users: int, weight: float, n: int = 10_000, **world: float) -> str:
     """Why a canary is rolled back; empty where it never is."""
     stream = some_users(seed, users=users, weight=weight, n=n, **world)  # type: ignore[arg-type]
     ledger = StickyLedger()
@@ -91,7 +91,7 @@ def test_an_equal_candidate_is_rolled_back_in_5_percent_of_runs_at_most(users: i
 
 
 def test_candidates_that_fail_or_are_slow_are_found() -> None:
-    failing = [rolled_back(seed, users=5_000, weight=0.05, errors=20.0) for seed in range(5)]
+    failing = [rolled_back(seed, users=5_000, weight=0.05, n=20_000, errors=20.0) for seed in range(5)]
     assert all(reason.startswith("rolled back: errors") for reason in failing)
     slow = [rolled_back(seed, users=800, weight=0.5, n=8_000, slower=2.0) for seed in range(5)]
     assert all(reason.startswith("rolled back: slow answers") for reason in slow)
