@@ -76,7 +76,7 @@ def _sizes(scoring: Scoring) -> tuple[int, int]:
     return len(family.rollback) * family.shape[1] * family.shape[2], sum(side.size for side in sides(scoring))
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1024)
 def _components(scoring: Scoring, weight_bp: int, scored: Scored, counts: bytes) -> Vector:
     """One block's components, one after the other. Minutes that are settled stay as they are, and are worth keeping."""
     family = family_of(scoring)

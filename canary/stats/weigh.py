@@ -11,7 +11,7 @@ import numpy.typing as npt
 from canary.stats.contrast import CELLS, Metric
 from canary.stats.evidence import ClassEvidence, Evidence, MetricEvidence
 from canary.stats.family import averaged, counted, family_of
-from canary.stats.frozen import Scoring
+from canary.stats.frozen import Scoring, the_same
 from canary.stats.late import Late
 from canary.stats.ratio import BROKEN_LOG_E, sample_ratio_log_e
 from canary.stats.side import Counted, SegmentWeight
@@ -39,7 +39,7 @@ def weigh(
     `newest_tick_age_s` is passed on as it is. Where units are sticky, every metric abstains: the coin of a unit's second
     request is known, and these bets would count it twice.
     """
-    ordered = _in_order(segments)
+    scoring, ordered = the_same(scoring), _in_order(segments)
     known = [(segment, totals.segments[segment.id]) for segment in ordered if segment.id in totals.segments]
     found = [_counted(scoring, segment, settled) for segment, settled in known]
     look = _Look(scoring, found, Late(scoring, totals, ordered), stage, STICKY if sticky else "")
