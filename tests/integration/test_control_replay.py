@@ -11,10 +11,12 @@ from canary.errors import VersionInUse
 from canary.rollout.plan import HarmBudget
 from canary.rollout.replay import replay
 from canary.rollout.state import DecisionRow, Reason, RolloutState
+from canary.split.spec import UnitSpec
 from canary.store.books import PostgresRollouts
 from canary.store.database import Database
-from canary.terms import Action, Phase
+from canary.terms import Action, Phase, UnitSource
 from tests.support.control_world import QUICK, Behaviour, World, a_config
+from tests.support.sticky_world import StickyWorld
 
 PLAN = msgspec.structs.replace(QUICK, warm_up_s=3.0, harm_budget=HarmBudget(failed=500.0), limits={"error": 0.02})
 
@@ -161,3 +163,17 @@ async def test_a_plan_published_anew_is_refused_under_a_rollout_and_the_frozen_o
     await world.second(world.controller())
     state = await world.rollouts.get(rollout.id)
     assert (state.plan, state.plan_hash) == (QUICK, QUICK.hash)
+
+
+async def test_decisions_on_users_are_made_again_alike_too() -> None:
+    world = StickyWorld()
+    world.fleet.candidate = Behaviour(error_rate=0.2)
+    unit = UnitSpec(source=UnitSource.HEADER, name="x-user-id")
+    await world.plans.publish(a_config(QUICK, unit=unit), by="ada")
+    await world.fleet.follow()
+    rollout = await create_rollout(world.books, Wish(route="chat", candidate="v2"), actor="ada")
+    state = await world.run(world.controller(), lambda state: state.phase.is_final, within_s=600)
+    assert state.phase is Phase.ROLLED_BACK
+    rows = await world.rows(rollout.id)
+    assert any(row.read for row in rows)
+    assert [found.differences for found in (replay(row, state) for row in rows) if found.differences] == []
