@@ -15,7 +15,7 @@ from canary.stats.cells import (
     from_bytes,
     to_bytes,
 )
-from canary.stats.frozen import Scoring
+from canary.stats.frozen import Scoring, the_same
 from canary.stats.restarts import LENGTH
 from canary.stats.tables import tables_of
 from canary.stats.totals import Block, Ints, SegmentTotals, Totals, read_late
@@ -249,9 +249,10 @@ class Ledger:
 
         Raises ValueError where the ledger was read under another scoring before: counts have meaning under one alone.
         """
+        scoring = the_same(scoring)
         if self._layout is None:
             self._layout = _Layout(scoring)
-        elif scoring != self._layout.scoring:
+        elif scoring is not self._layout.scoring and scoring != self._layout.scoring:
             raise ValueError("a ledger belongs to the scoring that it was first read under")
         live = sorted(horizon.tick_at_us for horizon in horizons if not horizon.dead)
         ticks = {horizon.journal: _AFTER_ALL if horizon.dead else horizon.tick_at_us for horizon in horizons}

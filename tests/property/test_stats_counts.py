@@ -1,7 +1,7 @@
 """Counts: what the cells say is what the definitions say; splits, orders and duplicates change nothing."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from canary.stats.counts import Ledger, from_bytes, to_bytes
@@ -11,6 +11,8 @@ from canary.terms import Arm
 from tests.support.plain_scores import Request, counts
 from tests.support.scorings import a_horizon, a_scoring, a_scoring_of_classes, a_segment, rows_of_requests, split_over
 from tests.support.streams import EPOCH_US, Answers, Stream, end_keys, pair_end_keys, start_keys
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SCORING = a_scoring()
 CLASSES = a_scoring_of_classes()
@@ -61,6 +63,7 @@ streams = st.lists(requests(), min_size=1, max_size=30)
 ticks = st.integers(-5_000_000, 130_000_000 + 2 * LAST_AGE_US).map(lambda after: EPOCH_US + after)
 
 
+@patient
 @given(requests=streams, tick_us=ticks)
 def test_counts_are_what_the_definitions_say(requests: list[Request], tick_us: int) -> None:
     for scoring in (SCORING, CLASSES):
@@ -77,6 +80,7 @@ def test_counts_are_what_the_definitions_say(requests: list[Request], tick_us: i
             assert found[4 * place : 4 * place + 4] == expected, (contrast.name, stratum)
 
 
+@patient
 @given(requests=streams, tick_us=ticks)
 def test_rows_that_know_more_than_the_tick_settle_the_same(requests: list[Request], tick_us: int) -> None:
     """What has happened after a tick cannot be seen in what is settled at it."""
@@ -89,7 +93,7 @@ def test_rows_that_know_more_than_the_tick_settle_the_same(requests: list[Reques
         assert seen is not None
 
 
-@settings(max_examples=60)
+@settings(patient, max_examples=60)
 @given(data=st.data(), requests=streams, tick_us=ticks)
 def test_any_split_order_and_duplicates_give_the_same_totals(
     data: st.DataObject, requests: list[Request], tick_us: int
@@ -132,6 +136,7 @@ def answers_of(found: list[Fact]) -> Answers:
     )
 
 
+@patient
 @given(
     found=st.lists(st.tuples(st.booleans(), facts(lost=False), facts(lost=False)), min_size=1, max_size=20),
     second=st.integers(0, 59),
@@ -148,6 +153,7 @@ def test_array_makers_count_the_very_same_cells(found: list[tuple[bool, Fact, Fa
     assert [(key,) if is_there else () for key, is_there in zip(keys.tolist(), there.tolist(), strict=True)] == scalar
 
 
+@patient
 @given(cells=st.dictionaries(st.integers(0, 2**40 - 1), st.integers(0, 2**32 - 1), max_size=60))
 def test_cells_come_back_from_their_bytes(cells: dict[int, int]) -> None:
     assert from_bytes(to_bytes(cells)) == {key: count for key, count in cells.items() if count}
