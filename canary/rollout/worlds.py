@@ -198,7 +198,10 @@ def pair_kinds(scoring: Scoring, live: Sequence[Answer], shadow: Sequence[Answer
             if not both:
                 continue
             draws = _PAIRS // 10 if mine_failed or theirs_failed else _PAIRS
-            for one, other in zip(_pick(ours, draws, rng), _pick(theirs, draws, rng), strict=True):
+            # Each drawing stands in both orders: else equal versions would seem unequal by the luck of this one draw.
+            one_way, other_way = rng.random(draws // 2), rng.random(draws // 2)
+            at, across = np.concatenate([one_way, other_way]), np.concatenate([other_way, one_way])
+            for one, other in zip(_picked(ours, at), _picked(theirs, across), strict=True):
                 chances.append(both / draws)
                 keys.append(_both(lambda at_us, one=one, other=other: _pair(scoring, one, other, at_us)))  # type: ignore[misc]
     return Kinds(chances, keys)
@@ -226,6 +229,8 @@ def _those(found: Sequence[Answer], failed: bool) -> list[Answer]:
     return [answer for answer in found if answer.fact.failed is failed]
 
 
-def _pick(found: Sequence[Answer], n: int, rng: np.random.Generator) -> list[Answer]:
-    chances = np.array([answer.chance for answer in found])
-    return [found[at] for at in rng.choice(len(found), size=n, p=chances / chances.sum()).tolist()]
+def _picked(found: Sequence[Answer], at: Vector) -> list[Answer]:
+    """The answers at these places, 0 to 1, of their cumulated chances."""
+    until = np.cumsum([answer.chance for answer in found])
+    places = np.searchsorted(until / until[-1], at, side="right")
+    return [found[place] for place in np.minimum(places, len(found) - 1).tolist()]
