@@ -3,9 +3,11 @@
 Seeds are fixed and never chosen. At equality the methods are conservative, so the bound is the promise itself.
 """
 
+import dataclasses
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from canary.rollout.decide import decide
@@ -63,11 +65,15 @@ def shadow_rolled_back(seed: int, *, errors: float = 1.0, slower: float = 1.0, u
     """The same of a shadow: both sides answer each request of the same users."""
     stream = some_users(seed, users=users, weight=0.0, n=6_000)
     rng = np.random.default_rng(seed + 1_000)
-    # the same users ask the same: the copies' answers are those of a second world with the same users
-    live, other = stream.answers, some_users(seed, users=users, weight=0.0, n=6_000).answers
-    latency = (other.latency_us * slower * np.exp(rng.normal(0.0, 0.3, 6_000))).astype(np.int64)
-    rate = np.where(live.failed, 0.5, 0.002 * errors)
-    shadow = Answers.of(age_us=latency + 1_000, latency_us=latency, failed=rng.random(6_000) < rate)
+
+    def answers(times: float, failed: npt.NDArray[np.bool_]) -> Answers:
+        """What both sides share is the request; each has as much noise of its own."""
+        latency = (stream.answers.latency_us * times * np.exp(rng.normal(0.0, 0.3, 6_000))).astype(np.int64)
+        return Answers.of(age_us=latency + 1_000, latency_us=latency, failed=failed)
+
+    failed = stream.answers.failed
+    shadow = answers(slower, rng.random(6_000) < np.where(failed, 0.5, 0.002 * errors))
+    stream = dataclasses.replace(stream, answers=answers(1.0, failed))
     rows, firsts = pair_rows_of_users(SCORING, stream, shadow)
     ledger = StickyLedger()
     ledger.add(rows)
