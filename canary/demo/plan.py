@@ -79,6 +79,8 @@ routes:
     stable: {STABLE}
     mirror: {{paths: [/v1/chat/completions]}}
     record: {{bodies: full, keep_days: 1}}
+    diversity: off      # values are settled by whole minutes, longer than a stage lasts here
+    first_byte: false
     deadlines: {{connect: {format_seconds(CONNECT_S)}, answer: {format_seconds(ANSWER_S)}, idle: {format_seconds(ANSWER_S)}}}
 plans:
 {plan_text(PLAN)}"""
