@@ -62,7 +62,9 @@ def print_report(question: Question, found: Report, *, route: str, source: str) 
         [_row(tally) for tally in found.tallies[1:]],
         empty="",
     )
-    click.echo(f"\nwere a stage to last until its limit of {words.span(plan.max_duration_s)}, half are rolled back within:")
+    click.echo(
+        f"\nwere a stage to last until its limit of {words.span(plan.max_duration_s)}, half are rolled back within (live traffic alone, without harm budget):"
+    )
     weights = [words.weight(stage.weight_bp) for stage in plan.stages]
     rows = [(name, *[_cell(one, plan.max_duration_s) for one in powers]) for name, powers in found.powers.items()]
     shown.print_table(("candidate", *weights), rows, empty="")
@@ -109,8 +111,9 @@ def _cell(found: Power, limit_s: float) -> str:
 
 
 def _undetected(found: Report, limit_s: float) -> Iterator[str]:
+    seldom = {tally.effect.name for tally in found.tallies if tally.share("rolled back") < _LIKELY}
     for name, powers in found.powers.items():
-        if all(one.chance < _LIKELY for one in powers):
+        if name in seldom and all(one.chance < _LIKELY for one in powers):
             best = max(powers, key=lambda one: one.chance)
             yield (
                 f"{name} cannot be detected within {words.span(limit_s)}: at best {best.chance:.0%} of rollouts are rolled"

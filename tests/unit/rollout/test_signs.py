@@ -146,7 +146,7 @@ def test_a_stable_that_is_no_longer_as_in_its_profile_alerts() -> None:
     found = counted(of_rules(scoring, {Rule.BAD: (1, 99, 300, 4_700)}), scoring, [REF])
     told = [alert.because for alert in alerts.drift_alerts(found, scoring, stage=0)]
     assert any(text.startswith("stable has changed since its profile: errors and timeouts 6 % (300/5,000)") for text in told)
-    wave = counted(of_rules(scoring, {Rule.BAD: (1, 99, 450, 49_550)}), scoring, [REF])  # certain, and small
+    wave = counted(of_rules(scoring, {Rule.BAD: (1, 99, 370, 49_630)}), scoring, [REF])  # certain, and small
     assert list(alerts.drift_alerts(wave, scoring, stage=0)) == []
 
 
