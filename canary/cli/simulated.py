@@ -62,8 +62,9 @@ def print_report(question: Question, found: Report, *, route: str, source: str) 
         [_row(tally) for tally in found.tallies[1:]],
         empty="",
     )
+    limit = words.span(plan.max_duration_s)
     click.echo(
-        f"\nwere a stage to last until its limit of {words.span(plan.max_duration_s)}, half are rolled back within (live traffic alone, without harm budget):"
+        f"\nwere a stage to last until its limit of {limit}, half are rolled back within (live traffic, no harm budget):"
     )
     weights = [words.weight(stage.weight_bp) for stage in plan.stages]
     rows = [(name, *[_cell(one, plan.max_duration_s) for one in powers]) for name, powers in found.powers.items()]
