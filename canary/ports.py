@@ -49,6 +49,7 @@ class PlanInForce(Frozen, frozen=True, kw_only=True):
     stable: dict[str, str]  # route -> version in charge
     rollouts: tuple[RolloutState, ...]  # those not final
     calibrations: tuple[RolloutState, ...] = ()  # open rounds: stable compared with itself, without traffic of their own
+    led: bool = False  # a controller's lease was alive, by the database's clock
 
 
 class SidecarAck(Frozen, frozen=True, kw_only=True):

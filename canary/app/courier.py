@@ -14,7 +14,7 @@ from canary.app.leash import Leash
 from canary.app.listeners import refuse_open_admin
 from canary.app.opening import Opening
 from canary.app.process import run_process
-from canary.courier.run import run_courier
+from canary.courier.run import Place, run_courier
 from canary.errors import StoreError
 from canary.store.database import Database
 
@@ -55,11 +55,14 @@ async def carry(home: Home, control_fd: int | None) -> None:
     try:
         leash.ready()
         await run_courier(
-            state_dir=home.state_dir,
-            sidecar=home.sidecar(),
+            Place(
+                state_dir=home.state_dir,
+                sidecar=home.sidecar(),
+                listen=local.sidecar_listen,
+                token=token,
+                blind_after_s=local.blind_after_s,
+            ),
             open_database=_FirstWord(home, opening).open,
-            listen=local.sidecar_listen,
-            token=token,
             stop=stop,
         )
     finally:

@@ -31,6 +31,7 @@ def build(model: FileModel, *, database: str) -> ConfigFile:
         listen=model.listen,
         admin_listen=model.admin.listen,
         sidecar_listen=model.sidecar.listen,
+        blind_after_s=model.sidecar.blind_after or 0.0,
         admin_token=model.admin.token,
         database=database,
         state_dir=model.state_dir,

@@ -39,6 +39,7 @@ class Local(Frozen, frozen=True, kw_only=True):
     listen: str = "127.0.0.1:8080"
     admin_listen: str = "127.0.0.1:8081"  # controller: API, console
     sidecar_listen: str = "127.0.0.1:8082"  # courier: health, metrics, local rollback
+    blind_after_s: float = 600.0  # a canary that nobody could judge for so long goes to stable here; 0: it stays
     admin_token: SecretRef | None = None  # needed where admin or sidecar listens off loopback
     database: str = "embedded"  # or postgresql://...; DATABASE_URL wins
     state_dir: str = ".canary"  # relative to the config file

@@ -174,6 +174,10 @@ def _duration(value: object) -> float:
     return value if isinstance(value, float) else units.seconds(text_of(value, "a duration such as 30s"))
 
 
+def _duration_or_off(value: object) -> float:
+    return 0.0 if value == OFF else _duration(value)
+
+
 def _size(value: object) -> int:
     return value if isinstance(value, int) else units.size_bytes(text_of(value, "a size such as 1MiB"))
 
@@ -263,6 +267,13 @@ Duration = Annotated[
     BeforeValidator(_duration),
     WithJsonSchema(
         {"anyOf": [{"type": "string", "pattern": r"^(\d+(\.\d+)?\s*(ms|s|m|h|d))+$"}, {"const": 0}], "examples": ["30s", "5m"]}
+    ),
+]
+DurationOrOff = Annotated[
+    float,
+    BeforeValidator(_duration_or_off),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": r"^(off|(\d+(\.\d+)?\s*(ms|s|m|h|d))+)$"}, {"const": 0}], "examples": ["10m"]}
     ),
 ]
 Size = Annotated[

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from canary.config.fields import (
     Database,
     Duration,
+    DurationOrOff,
     HeaderValue,
     Linear,
     Listen,
@@ -53,6 +54,7 @@ class SidecarModel(Section):
     """The sidecar's own small port: health, metrics, local rollback."""
 
     listen: Listen = "127.0.0.1:8082"
+    blind_after: DurationOrOff = 600.0
 
 
 class LimitsModel(Section):

@@ -55,11 +55,13 @@ def _lines(tally: Tally, standing: Standing) -> Iterator[str]:
     yield from _gauge("canary_journals", standing.journals, text="Journals not yet wholly committed.")
     if standing.snapshot_revision is not None:
         yield from _gauge("canary_snapshot_revision", standing.snapshot_revision, text="Plan revision of the snapshot file.")
+    yield from _gauge("canary_blind_seconds", tally.blind_s, text="How long nobody could judge the canary here.")
     totals = {
         "canary_courier_frames_total": ("Frames committed.", tally.frames),
         "canary_courier_commits_total": ("Transactions committed.", tally.commits),
         "canary_rejected_frames_total": ("Frames set aside in rejected/.", tally.rejected),
         "canary_lost_exchanges_total": ("Exchanges and pairs whose worker died.", tally.lost),
+        "canary_blind_orders_total": ("Canaries sent to stable because nobody could judge them.", tally.blind_orders),
     }
     for name, (text, value) in totals.items():
         yield from _family(name, "counter", text=text)

@@ -3,8 +3,10 @@
 import asyncio
 import secrets
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import structlog
@@ -14,9 +16,13 @@ from canary.ports import PlanInForce, RolloutBook
 from canary.rollout.apply import apply, stable_after
 from canary.rollout.state import Decision, DecisionRow, Reason, RolloutState
 from canary.rollout.traffic import moves_traffic
+from canary.split.spec import RouteSpec
 from canary.store.overlay import Overlay, OverlayOrder, read_overlay, write_overlay
 from canary.store.snapshot import Snapshot, read_snapshot
 from canary.terms import Action
+
+BY_ITSELF: Final = "sidecar"
+"""The actor of orders that nobody gave."""
 
 _log = structlog.get_logger("canary.courier")
 
@@ -29,6 +35,7 @@ class LocalOrders:
         self._snapshot = state_dir / "snapshot.json"
         self._sidecar = sidecar
         self._writing = asyncio.Lock()
+        self.resumes = 0  # orders that people took back
 
     async def roll_back(self, route: str, *, reason: str, actor: str, now: datetime) -> OverlayOrder:
         """Sends the route to stable at once; raises NotFound for a route that this sidecar does not serve."""
@@ -47,6 +54,33 @@ class LocalOrders:
             write_overlay(self._overlay, Overlay(routes={**self._read().routes, route: order}))
         return order
 
+    def canaries(self) -> Sequence[RouteSpec]:
+        """The routes whose traffic a rollout divides here, by order or not; none where there is no snapshot."""
+        try:
+            routes = self._present().routes
+        except SnapshotError:
+            return ()
+        return [spec for spec in routes if spec.split is not None and spec.split.candidate != spec.stable]
+
+    def given_by_itself(self) -> Sequence[tuple[str, OverlayOrder]]:
+        """The orders in force that nobody gave. Raises SnapshotError."""
+        return [(route, order) for route, order in sorted(self._read().routes.items()) if order.actor == BY_ITSELF]
+
+    async def go_blind(self, reason: str, *, now: datetime) -> Sequence[str]:
+        """Sends every canary to stable whose route has no order yet, whoever gave it; returns their routes."""
+        async with self._writing:
+            revision, overlay = self._present().revision, self._read()
+            given = {
+                spec.name: OverlayOrder(
+                    reason=reason, actor=BY_ITSELF, at=now, revision=revision, rollout=spec.split.rollout if spec.split else ""
+                )
+                for spec in self.canaries()
+                if spec.name not in overlay.routes
+            }
+            if given:
+                write_overlay(self._overlay, Overlay(routes={**overlay.routes, **given}))
+        return sorted(given)
+
     async def resume(self, route: str) -> None:
         """Takes the order back; raises NotFound where there is none."""
         async with self._writing:
@@ -54,6 +88,7 @@ class LocalOrders:
             if route not in overlay.routes:
                 raise NotFound(f"no local order for route '{route}'")
             self._keep(overlay, {route})
+            self.resumes += 1
 
     async def settle(self, plan: PlanInForce) -> None:
         """Drops the orders whose rollout is over in a plan that this sidecar's snapshot already shows."""
@@ -78,8 +113,12 @@ class LocalOrders:
                 _log.info("a local order is reported later", rollout=state.id, reason=str(error))
 
     async def _decide(self, state: RolloutState, order: OverlayOrder, *, rollouts: RolloutBook, now: datetime) -> None:
-        because = f"rolled back at sidecar {self._sidecar} by {order.actor} at {order.at:%Y-%m-%d %H:%M:%S} UTC: {order.reason}"
-        decision = Decision(action=Action.ROLL_BACK, because=because, reason=Reason.ORDERED)
+        by_itself = order.actor == BY_ITSELF
+        where = f"at sidecar {self._sidecar}"
+        how = f"went to stable by itself {where}" if by_itself else f"rolled back {where} by {order.actor}"
+        because = f"{how} at {order.at:%Y-%m-%d %H:%M:%S} UTC: {order.reason}"
+        reason = Reason.BLIND if by_itself else Reason.ORDERED
+        decision = Decision(action=Action.ROLL_BACK, because=because, reason=reason)
         after = apply(state, decision, now)
         row = DecisionRow(
             id=_decision_id(now),

@@ -2,7 +2,7 @@
 
 import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -42,10 +42,14 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
 class Port:
     """The application's handlers."""
 
-    def __init__(self, health: Health, orders: LocalOrders, *, token: str | None) -> None:
+    def __init__(
+        self, health: Health, orders: LocalOrders, *, token: str | None, notes: Callable[[], Sequence[str]] = tuple
+    ) -> None:
+        """`notes`: what is worth telling whoever asks whether this sidecar is ready."""
         self._health = health
         self._orders = orders
         self._token = token
+        self._notes = notes
 
     def application(self) -> web.Application:
         """Routes and guards."""
@@ -91,7 +95,7 @@ class Port:
         return _word(self._health.alive())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return _word(self._health.ready())
+        return _word(self._health.ready(), *self._notes())
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(text=self._health.metrics(), headers={"Content-Type": CONTENT_TYPE})
@@ -143,8 +147,9 @@ async def _order(request: web.Request) -> Order:
         raise web.HTTPBadRequest(text=f"the order cannot be read: {error}") from error
 
 
-def _word(trouble: str) -> web.Response:
-    return web.Response(status=503 if trouble else 200, text=f"{trouble or 'ok'}\n")
+def _word(trouble: str, *notes: str) -> web.Response:
+    lines = (trouble or "ok", *notes)
+    return web.Response(status=503 if trouble else 200, text="".join(f"{line}\n" for line in lines))
 
 
 def _problem(status: int, detail: str) -> web.Response:

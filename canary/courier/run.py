@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from canary.courier.backoff import BackOff, wait
+from canary.courier.blind import DEFAULT_S, Blindness
 from canary.courier.books import Books
 from canary.courier.housekeeping import keep_house
 from canary.courier.local import LocalOrders
@@ -25,43 +26,65 @@ from canary.store.database import Database
 from canary.store.partitions import drop_expired, ensure_partitions
 from canary.store.plans import PostgresPlans
 from canary.store.records import Recorder
+from canary.terms import Frozen
 
 COLLECT_AFTER: Final = 50_000  # objects: a batch makes tens of thousands that all go at once; the default cost a third more
 
 _log = structlog.get_logger("canary.courier")
 
 
-async def run_courier(
-    *,
-    state_dir: Path,
-    sidecar: str,
-    open_database: Callable[[], Awaitable[Database]],
-    listen: str,
-    token: str | None,
-    stop: asyncio.Event,
-) -> None:
+class Place(Frozen, frozen=True, kw_only=True):
+    """Where a courier works: the data plane that it carries for, and the port it opens there."""
+
+    state_dir: Path
+    sidecar: str
+    listen: str
+    token: str | None = None
+    blind_after_s: float = DEFAULT_S  # 0: a canary that nobody can judge stays
+
+
+async def run_courier(place: Place, *, open_database: Callable[[], Awaitable[Database]], stop: asyncio.Event) -> None:
     """Works until `stop` is set, then to the journals' ends (10 s). Waits, with its port open, while Postgres is away.
 
     Raises ConfigError where the port may not be opened like that.
     """
     gc.set_threshold(COLLECT_AFTER, 20, 100)
-    roster = Roster(state_dir, Tally())
-    orders = LocalOrders(state_dir, sidecar)
-    runner, port = await serve(Port(roster, orders, token=token), listen, token=token)
-    _log.info("sidecar port open", port=port)
+    tally = Tally()
+    roster = Roster(place.state_dir, tally)
+    orders = LocalOrders(place.state_dir, place.sidecar)
+    blind = Blindness(place.state_dir, orders, tally=tally, after_s=place.blind_after_s, serving=lambda: bool(roster.shown()))
+    port = Port(roster, orders, token=place.token, notes=blind.notes)
+    runner, number = await serve(port, place.listen, token=place.token)
+    _log.info("sidecar port open", port=number)
     try:
-        database = await _opened(open_database, stop)
-        if database is None:
-            return
-        try:
-            books = Books(
-                Recorder(database), PostgresPlans(database), PostgresRollouts(database), database, _Partitions(database)
-            )
-            await carry(state_dir, sidecar, books=books, roster=roster, orders=orders, stop=stop)
-        finally:
-            await database.close()
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(blind.run(stop), name="blindness")
+            try:
+                await _work(place, open_database, roster=roster, orders=orders, blind=blind, stop=stop)
+            finally:
+                looking.cancel()
     finally:
         await runner.cleanup()
+
+
+async def _work(
+    place: Place,
+    open_database: Callable[[], Awaitable[Database]],
+    *,
+    roster: Roster,
+    orders: LocalOrders,
+    blind: Blindness,
+    stop: asyncio.Event,
+) -> None:
+    database = await _opened(open_database, stop)
+    if database is None:
+        return
+    try:
+        plans, rollouts = PostgresPlans(database), PostgresRollouts(database)
+        books = Books(Recorder(database), plans, rollouts, database, _Partitions(database))
+        await carry(place, books=books, roster=roster, orders=orders, blind=blind, stop=stop)
+    finally:
+        await database.close()
 
 
 class _Partitions:
@@ -78,10 +101,11 @@ class _Partitions:
 
 
 async def carry(
-    state_dir: Path, sidecar: str, *, books: Books, roster: Roster, orders: LocalOrders, stop: asyncio.Event
+    place: Place, *, books: Books, roster: Roster, orders: LocalOrders, blind: Blindness, stop: asyncio.Event
 ) -> None:
     """Outcomes up and plans down, until `stop`."""
-    watch = PlanWatch(state_dir, books)
+    state_dir, sidecar = place.state_dir, place.sidecar
+    watch = PlanWatch(state_dir, books, led=blind.led)
     refresher = Refresher(state_dir, books, watch=watch, orders=orders, sidecar=sidecar, shown=roster.shown)
     context = Context(
         sidecar=sidecar,

@@ -35,6 +35,8 @@ class Tally:
         self.lost = 0
         self.frames = 0
         self.commits = 0
+        self.blind_s = 0.0  # how long nobody could judge the canary here, as of the last look
+        self.blind_orders = 0
 
     def live(self, frame: Live, outcome: Outcome) -> None:
         """One client's answer."""

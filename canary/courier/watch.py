@@ -1,5 +1,6 @@
 """The plan as last read: what is known of segments, and whether this is still the database that the spool belongs to."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +25,11 @@ class ReplacedDatabase(StoreError):
 class PlanWatch:
     """Reads the plan on behalf of the tails and the refresher."""
 
-    def __init__(self, state_dir: Path, books: Books) -> None:
+    def __init__(self, state_dir: Path, books: Books, *, led: Callable[[], None] | None = None) -> None:
+        """`led` is called for each reading under a leader's lease."""
         self.known = Known()
         self._books = books
+        self._led = led
         self._id_file = state_dir / "database-id"
         self._spool = state_dir / "journal"
         self._unknowable: set[int] = set()  # looked for in vain: their frames make rows and no counts
@@ -35,6 +38,8 @@ class PlanWatch:
         """Reads the plan; raises ReplacedDatabase, StoreAway."""
         plan = await self._books.plans.in_force()
         self._identify(plan.database_id)
+        if plan.led and self._led is not None:
+            self._led()
         known = learn(self.known, plan.published, states=plan.rollouts, revision=plan.plan_revision)
         self.known = calibrating(known, plan.calibrations)
         return plan

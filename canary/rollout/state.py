@@ -20,6 +20,7 @@ class Reason(StrEnum):
     HARM = "harm"  # the plan's harm budget is spent
     PAUSED = "paused"
     ABSTAINS = "abstains"  # the statistics do not speak for this route: people move it
+    BLIND = "blind"  # a sidecar went to stable by itself, because nobody could judge it there
     STALE = "stale"
     SILENT = "silent"  # the candidate is meant to get requests, and nothing is heard of it
     SAMPLE_RATIO = "sample_ratio"

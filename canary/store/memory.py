@@ -278,6 +278,7 @@ class MemoryPlans:
             stable=dict(self._store.stable),
             rollouts=tuple(self._store.followed()),
             calibrations=tuple(state for state in self._store.active() if calibrates(state)),
+            led=any(lease.expires_at > self._store.clock.now() for lease in self._store.leases.values()),
         )
 
     async def publish(self, config: Config, *, by: str) -> Published:

@@ -13,6 +13,9 @@ from canary.store.books import bump
 from canary.store.database import PLAN_CHANNEL, Connection, Database
 from canary.store.publication import stable_after
 
+_IN_FORCE: Final = """
+SELECT plan_revision, database_id::text, EXISTS (SELECT 1 FROM leases WHERE expires_at > clock_timestamp())
+FROM plan CROSS JOIN meta"""
 _LATEST: Final = """
 SELECT revision, hash, config::text, published_at, published_by FROM config_revisions ORDER BY revision DESC LIMIT 1"""
 _ACTIVE: Final = """
@@ -52,7 +55,7 @@ class PostgresPlans:
     async def in_force(self) -> PlanInForce:
         """One consistent reading."""
         async with self._database.transaction(consistent=True) as connection:
-            one = await connection.execute("SELECT plan_revision, database_id::text FROM plan CROSS JOIN meta")
+            one = await connection.execute(_IN_FORCE)
             row = await one.fetchone()
             assert row is not None
             published = await _latest(connection)
@@ -65,6 +68,7 @@ class PostgresPlans:
             stable=stable,
             rollouts=tuple(state for state in rollouts if not calibrates(state)),
             calibrations=tuple(state for state in rollouts if calibrates(state)),
+            led=row[2],
         )
 
     async def publish(self, config: Config, *, by: str) -> Published:

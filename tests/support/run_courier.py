@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from canary.courier.run import run_courier
+from canary.courier.run import Place, run_courier
 from canary.store.database import Database
 
 
@@ -16,7 +16,7 @@ async def run_over(state_dir: Path, url: str, stop: asyncio.Event, *, listen: st
     async def opened() -> Database:
         return await Database.open(url, size=2)
 
-    await run_courier(state_dir=state_dir, sidecar="s1", open_database=opened, listen=listen, token=None, stop=stop)
+    await run_courier(Place(state_dir=state_dir, sidecar="s1", listen=listen), open_database=opened, stop=stop)
 
 
 async def _run_until_told(state_dir: Path) -> None:

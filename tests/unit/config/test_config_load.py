@@ -298,3 +298,11 @@ def test_no_text_at_all_breaks_the_reader(text: str) -> None:
 
     reading = read(text, env={})
     assert (reading.file is None) is bool(reading.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("{}", 600.0), ("{blind_after: 90s}", 90.0), ("{blind_after: 0}", 0.0), ("{blind_after: off}", 0.0)]
+)
+def test_blindness_has_a_bound_of_this_machine_alone(text: str, seconds: float) -> None:
+    assert loaded(f"sidecar: {text}\n{SMALL}").local.blind_after_s == seconds
+    assert loaded(f"sidecar: {text}\n{SMALL}").config.hash == loaded(SMALL).config.hash
