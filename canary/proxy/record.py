@@ -9,7 +9,6 @@ from canary.store.frames import Live, Side
 from canary.terms import MirrorDrop
 from canary.wire.call import Call
 from canary.wire.head import RequestHead
-from canary.wire.plain import RequestShape
 
 MAX_PATH = 512
 
@@ -42,9 +41,8 @@ def _text_of(route: Route, head: RequestHead) -> tuple[str, str, tuple[tuple[str
     names = route.request_names
     fields = tuple([(names[low], value.decode("latin-1")) for low, value, _ in head.fields if low in names])
     text = (head.method.decode("ascii"), head.path[:MAX_PATH].decode("latin-1"), fields)
-    shape = head.shape
-    if isinstance(shape, RequestShape) and not shape.holds_id(names):
-        shape.remember(route, text)
+    if head.form is not None and not head.form.opens(names):
+        head.form.remember(route, text)
     return text
 
 
@@ -65,8 +63,8 @@ class Request(msgspec.Struct, gc=False, eq=False):
         """The live frame as the route's rules want it, and as its pair wants it: with both bodies up to the cap."""
         assignment, route, head, version = self.assignment, self.route, self.head, self.target.name
         cap = route.body_cap
-        shape = head.shape
-        method, path, fields = (shape.memo.get(route) if shape is not None else None) or _text_of(route, head)
+        form = head.form
+        method, path, fields = (form.memo.get(route) if form is not None else None) or _text_of(route, head)
         known = (
             self.exchange_id,
             route.name,

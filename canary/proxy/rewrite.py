@@ -6,11 +6,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from canary.errors import SnapshotError
 from canary.split.spec import HeaderRule, SecretRef, VersionSpec
-from canary.wire.head import RequestHead
-from canary.wire.plain import RequestShape
+from canary.wire.head import Form, RequestHead
 from canary.wire.upstream import Origin, Upstream
 
 COOKIES: Final = frozenset({b"cookie", b"cookie2"})
@@ -30,6 +30,7 @@ CREDENTIALS: Final = frozenset(
 MARK: Final = b"x-canary-shadow"
 _NOTHING: Final = frozenset[bytes]()
 _PEER: Final = b"\0peer\0"  # stands for the client's address: no field can hold it
+_LENGTH: Final = b"\0length\0"
 _BODY_METHODS: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -78,6 +79,7 @@ class Target:
 
     __slots__ = (
         "_base",
+        "_copies",
         "_drop_copy",
         "_drop_live",
         "_host_line",
@@ -92,6 +94,7 @@ class Target:
     def __init__(self, version: VersionSpec, upstream: Upstream, *, trusted: bool, env: Mapping[str, str]) -> None:
         """`trusted`: a live request's own credentials and cookies may go there."""
         origin, self._base = origin_of(version)
+        self._copies = object()  # the key to what copies look like
         self.name = version.name
         self.upstream = upstream
         self._strip = version.strip_prefix.encode("latin-1").rstrip(b"/")
@@ -132,44 +135,48 @@ class Target:
 
         A length of -1: the body comes in chunks.
         """
-        shape = head.shape
-        if not isinstance(shape, RequestShape) or (head.ids and head is shape.head):  # the first of its shape, maybe the last
-            return self._render(head, manner)
-        peer, length, copy = manner
-        key = (self, length, copy)
-        rendered: bytes
-        rendered, rest = shape.memo.get(key) or shape.remember(key, self._pieces(shape, length, copy=copy))
-        for number, literal in rest:
-            rendered += (head.ids[number] if number >= 0 else peer) + literal
-        return rendered
+        form, (peer, length, copy) = head.form, manner
+        if form is None:
+            return self._render(head, peer, framing=self._framing(head, length, copy=copy), copy=copy)
+        key = self._copies if copy else self
+        framed: bytes
+        bare: bytes | None
+        framed, bare = form.memo.get(key) or form.remember(key, self._templates(head, form, copy=copy))
+        if length > 0 or (not length and bare is None):
+            return framed % (*head.values, peer, length)
+        if not length and bare is not None:
+            return bare % (*head.values, peer)
+        return self._render(head, peer, framing=self._framing(head, length, copy=copy), copy=copy)
 
-    def _pieces(self, shape: RequestShape, length: int, *, copy: bool) -> tuple[bytes, list[tuple[int, bytes]]]:
-        """What a head of this shape becomes: its beginning; each id's number (-1: the client) with what stands behind it."""
-        marked, marks = shape.marked()
-        first = self._render(marked, (_PEER, length, copy))
-        rest: list[tuple[int, bytes]] = []
-        for number, mark in reversed([*enumerate(marks), (-1, _PEER)]):
-            before, found, behind = first.partition(mark)
-            if found:  # else its field is not for this version
-                first = before
-                rest.append((number, behind))
-        rest.reverse()
-        return first, rest
+    def _templates(self, head: RequestHead, form: Form, *, copy: bool) -> tuple[bytes, bytes | None]:
+        """What heads of this form become, with and without a body: open for its values, the client's address, the length.
 
-    def _render(self, head: RequestHead, manner: tuple[bytes, int, bool]) -> bytes:
-        peer, length, copy = manner
-        drop = self._drop_copy if copy else self._drop_live
-        lines = [line for low, _, line in head.fields if low not in drop] if drop else [line for _, _, line in head.fields]
+        Without a body alone where the method does not promise one.
+        """
+        marks = [b"\0%d\0" % number for number in range(len(head.values))]  # bytes that no field can hold
+        marked = replace(head, listed=form.fields_of(marks))
+        framing = [self._framing(head, 1, copy=copy).replace(b": 1", b": " + _LENGTH, 1)]
+        if head.method not in _BODY_METHODS:
+            framing.append(self._framing(head, 0, copy=copy))
+        rendered = [self._render(marked, _PEER, framing=lines, copy=copy) for lines in framing]
+        framed, *bare = [_template(text, [*marks, _PEER, _LENGTH]) for text in rendered]
+        return framed, bare[0] if bare else None
+
+    def _framing(self, head: RequestHead, length: int, *, copy: bool) -> bytes:
+        """The lines that say where the body ends, and what kind of request it is."""
         if length > 0 or (not length and head.method in _BODY_METHODS):
             framing = b"content-length: %d\r\n" % length
         elif length < 0:
             framing = b"transfer-encoding: chunked\r\n"
         else:
             framing = b""
-        if head.upgrade and not copy:
-            framing += b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
-        elif copy:
-            framing += b"x-canary-shadow: 1\r\n"
+        if copy:
+            return framing + b"x-canary-shadow: 1\r\n"
+        return framing + b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade if head.upgrade else framing
+
+    def _render(self, head: RequestHead, peer: bytes, *, framing: bytes, copy: bool) -> bytes:
+        drop = self._drop_copy if copy else self._drop_live
+        lines = [line for low, _, line in head.fields if low not in drop] if drop else [line for _, _, line in head.fields]
         target = self.path(head.target) if self._strip or self._base else head.target
         return b"%b %b%b%bx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n%b%b\r\n" % (
             head.method,
@@ -182,3 +189,15 @@ class Target:
             self._lines,
             framing,
         )
+
+
+def _template(rendered: bytes, marks: list[bytes]) -> bytes:
+    """The same with conversions in place of the marks, which stand in this order; one that is not there takes nothing in."""
+    template, rest = b"", rendered.replace(b"%", b"%%")
+    for mark in marks:
+        before, found, behind = rest.partition(mark)
+        if found:
+            template, rest = template + before + (b"%d" if mark is _LENGTH else b"%b"), behind
+        elif mark is not _LENGTH:
+            template += b"%.0b"
+    return template + rest

@@ -1,12 +1,13 @@
 """An upstream's answer: its head sliced and held to the grammar, its body followed to the byte."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from canary.wire.framing import BadFraming, ChunkReader
-from canary.wire.lines import Lines, Shape, is_id, read_field
+from canary.wire.lines import LENGTH, Kind, Lines, Shape, is_id, kind_of, read_field
 
 
 class BadAnswer(Exception):
@@ -37,7 +38,7 @@ Field = tuple[bytes, bytes]
 Note = tuple[str, str]
 Known = tuple[int, Field, Note | None, int]  # the field's kind, the field, how it is written down, a length's number
 _MOST_SHAPES: Final = 64
-_MOST_SHARED_BYTES: Final = 4_096
+_MOST_SHAPED_BYTES: Final = 4_096
 _NOTHING: Final[Known] = (_PLAIN, (b"", b""), None, 0)  # a field that only passes through
 _FIRST: Final = Lines[tuple[int, bool]]()  # status, and whether the version is 1.0
 
@@ -66,6 +67,19 @@ class Pattern:
             number = _length(value) if kind == _LENGTH else 0
             known = (kind, (name, value), (note, value.decode("latin-1")) if note is not None else None, number)
         return known if is_id(value) else self.lines.keep(line, known)
+
+    def shape(
+        self, literals: tuple[bytes, ...], kinds: list[Kind], *, head: "AnswerHead", places: list[tuple[int, int, str]]
+    ) -> "AnswerShape":
+        """The shape that all connections have whose servers write alike. Full, all are forgotten."""
+        known = self.shapes.get(literals)
+        if known is None:
+            if len(self.shapes) >= _MOST_SHAPES:
+                for shape in self.shapes.values():
+                    shape.retire()
+                self.shapes.clear()
+            known = self.shapes[literals] = AnswerShape(literals, kinds, head=head, places=places)
+        return known
 
 
 def fields_pattern(names: tuple[str, ...] = ()) -> Pattern:
@@ -135,65 +149,52 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
 class AnswerShape(Shape):
     """The shape of a server's answers whose length is said, with the head of one; connections share it."""
 
-    __slots__ = ("_head", "_places", "pattern")
+    __slots__ = ("_head", "_length_at", "_places")
 
     def __init__(
-        self,
-        literals: tuple[bytes, ...],
-        ids: list[bytes],
-        *,
-        head: AnswerHead,
-        places: tuple[tuple[int, int, str], ...],
-        pattern: Pattern,
+        self, literals: Sequence[bytes], kinds: Sequence[Kind], *, head: AnswerHead, places: Sequence[tuple[int, int, str]]
     ) -> None:
-        """`places`: of each id that is written down its number, its note's index, and the note's name."""
-        super().__init__(literals, ids)
+        """`places`: of each open value that is written down its number, its note's index, and the note's name."""
+        super().__init__(literals, kinds)
         self._head = head
-        self._places = places
-        self.pattern = pattern
+        self._places = tuple(places)
+        self._length_at = kinds.index(LENGTH)
 
-    def head_of(self, ids: list[bytes], lines: bytes) -> AnswerHead:
-        """The head with these ids; `lines` as they go on."""
+    def head_of(self, values: tuple[bytes, ...], lines: bytes) -> AnswerHead:
+        """The head with these values; `lines` as they go on."""
         head = self._head
-        if not ids:
-            return head
-        noted = list(head.noted)
-        for number, index, name in self._places:
-            noted[index] = (name, ids[number].decode("ascii"))
-        return AnswerHead(head.status, (), tuple(noted), lines, BY_LENGTH, head.length)
+        noted = head.noted
+        if self._places:
+            notes = list(noted)
+            for number, index, name in self._places:
+                notes[index] = (name, values[number].decode("ascii"))
+            noted = tuple(notes)
+        return AnswerHead(head.status, (), noted, lines, BY_LENGTH, int(values[self._length_at]))
 
 
 def answer_shape(raw: bytes, head: AnswerHead, pattern: Pattern) -> AnswerShape | None:
     """The shape of a head just read, where it goes on as it came, with the length of its body in it."""
-    if head.framing != BY_LENGTH or not head.reusable or head.keep_alive_s >= 0 or len(head.lines) != len(raw) - 2:
+    whole = head.framing == BY_LENGTH and len(head.lines) == len(raw) - 2
+    if not whole or not head.reusable or head.keep_alive_s >= 0 or len(raw) > _MOST_SHAPED_BYTES:
         return None
     literals: list[bytes] = []
-    ids: list[bytes] = []
+    kinds: list[Kind] = []
     places: list[tuple[int, int, str]] = []
-    at, notes, start = 0, 0, raw.find(b"\r\n") + 2
-    for line in raw[start:-4].split(b"\r\n"):
+    at, notes, end = 0, 0, raw.find(b"\r\n")
+    for line in raw[end + 2 : -4].split(b"\r\n"):
+        end += 2 + len(line)
         known = pattern.lines.get(line) or pattern.read(line)
-        note = known[2]
-        value = line.rpartition(b" ")[2]
-        if known[0] == _PLAIN and is_id(value) and (note is None or len(note[1]) == len(value)):
-            end = start + len(line)
+        note, value = known[2], line.partition(b": ")[2]
+        kind = (LENGTH if LENGTH.fullmatch(value) else None) if known[0] == _LENGTH else kind_of(value)
+        if kind is not None:
             if note is not None:
-                places.append((len(literals), notes, note[0]))
+                places.append((len(kinds), notes, note[0]))
             literals.append(raw[at : end - len(value)])
-            ids.append(value)
+            kinds.append(kind)
             at = end
         notes += note is not None
-        start += len(line) + 2
     literals.append(raw[at:])
-    key = tuple(literals)
-    known_shape = pattern.shapes.get(key)
-    if known_shape is None:
-        known_shape = AnswerShape(key, ids, head=head, places=tuple(places), pattern=pattern)
-        if len(raw) <= _MOST_SHARED_BYTES:
-            if len(pattern.shapes) >= _MOST_SHAPES:
-                pattern.shapes.clear()
-            pattern.shapes[key] = known_shape
-    return known_shape
+    return pattern.shape(tuple(literals), kinds, head=head, places=places) if LENGTH in kinds else None
 
 
 def _read_first(line: bytes) -> tuple[int, bool]:

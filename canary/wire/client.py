@@ -11,6 +11,7 @@ from canary.wire.answer import (
     AnswerReader,
     AnswerShape,
     BadAnswer,
+    Pattern,
     answer_shape,
     parse_answer,
 )
@@ -39,6 +40,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_call",
         "_misses",
+        "_pattern",
         "_paused",
         "_reader",
         "_shape",
@@ -58,6 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._paused = False
         self._shape: AnswerShape | None = None  # of the last answer
+        self._pattern: Pattern | None = None  # the shape's
         self._misses = 0  # answers in a row that had another shape
         self._streams = False  # the last answer's length was not said
         self.sends = 0
@@ -149,7 +152,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _first(self, call: Call, data: bytes) -> AnswerReader | None:
         """The usual answer comes in one piece: passed on at once. Any other gets a reader."""
         to_head, shape, end = call.method == b"HEAD", self._shape, 0
-        found = shape.match(data) if shape is not None and shape.pattern is call.pattern and not to_head else None
+        found = shape.match(data) if shape is not None and self._pattern is call.pattern and not to_head else None
         if found is not None and shape is not None:
             self._misses = 0
             end = found[1]
@@ -160,6 +163,7 @@ class UpstreamConnection(asyncio.Protocol):
                 raw = data[:end]
                 head = parse_answer(raw, to_head=to_head, pattern=call.pattern)
                 self._misses += 1
+                self._pattern = call.pattern
                 self._shape = answer_shape(raw, head, call.pattern) if worth_learning(self._misses) else None
         if end > 3 and head.framing == BY_LENGTH and head.length == len(data) - end:
             self._call = call.connection = None

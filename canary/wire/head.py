@@ -1,12 +1,11 @@
 """A request's head: what llhttp reads, held to RFC 9112 where llhttp is lenient."""
 
 import re
-from typing import Final
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
-
-from canary.wire.lines import Shape
 
 
 class BadRequest(Exception):
@@ -18,6 +17,7 @@ class BadRequest(Exception):
         self.detail = detail
 
 
+T = TypeVar("T")
 Field = tuple[bytes, bytes, bytes]
 """Lower-case name, value, and the whole line as the client cased it, with its CRLF."""
 
@@ -53,13 +53,52 @@ _PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]++(?:/[!#$%&'*+.^_`|~0-9
 _MAX_LENGTH_DIGITS: Final = 15
 
 
+_MOST_MEMOS: Final = 16  # of one form: plans come and go
+
+
+class Form:
+    """What the heads of one shape have in common; it knows none of them, so that no circle keeps memory alive."""
+
+    __slots__ = ("_fields", "_places", "memo")
+
+    def __init__(self, fields: list[Field], places: list[tuple[int, int, bytes, bytes]]) -> None:
+        """`places`: of each open field the value's number, the field's index and name, and its line up to the value."""
+        self._fields = fields
+        self._places = places
+        self.memo: dict[object, Any] = {}  # what others made of this form, by their own keys
+
+    def fields_of(self, values: Sequence[bytes]) -> list[Field]:
+        """The fields with these values in their places."""
+        fields = self._fields.copy()
+        for number, index, low, start in self._places:
+            value = values[number]
+            fields[index] = (low, value, start + value + b"\r\n")
+        return fields
+
+    @property
+    def open(self) -> bool:
+        """Whether there is any open field."""
+        return bool(self._places)
+
+    def opens(self, names: Container[bytes]) -> bool:
+        """Whether the value of one of these fields is open."""
+        return any(low in names for _, _, low, _ in self._places)
+
+    def remember(self, key: object, made: T) -> T:
+        """Keeps what was made of this form, within bounds."""
+        if len(self.memo) >= _MOST_MEMOS:
+            self.memo.clear()
+        self.memo[key] = made
+        return made
+
+
 class RequestHead(msgspec.Struct, gc=False):
     """A checked request head: everything hop-by-hop and all framing is out of `fields`."""
 
     method: bytes
     target: bytes  # origin-form, or `*`
     path: bytes  # of the target, without query
-    fields: list[Field] = []
+    listed: list[Field] | None = []  # None until somebody asks for the fields of a head of a known form
     authority: bytes = b""  # of the Host field or the absolute target
     length: int = 0  # of the body; 0 without one, -1 where it is chunked
     chunked: bool = False
@@ -71,8 +110,21 @@ class RequestHead(msgspec.Struct, gc=False):
     forwarded_proto: bytes = b""
     forwarded_host: bytes = b""
     upgrade: bytes = b""  # the protocol asked for
-    shape: Shape | None = None  # shared by the heads of clients that repeat themselves
-    ids: list[bytes] = []  # what stands in the places that the shape leaves open
+    form: Form | None = None  # shared by the heads of clients that repeat themselves
+    values: Sequence[bytes] = ()  # what stands in the places that the form leaves open
+
+    if TYPE_CHECKING:
+
+        def __copy__(self) -> "RequestHead": ...
+
+    @property
+    def fields(self) -> list[Field]:
+        """All fields that go on, in their order."""
+        listed = self.listed
+        if listed is None:
+            assert self.form is not None
+            listed = self.listed = self.form.fields_of(self.values)
+        return listed
 
     def find(self, name: bytes) -> bytes | None:
         """The first value of the field with that lower-case name."""
@@ -269,7 +321,7 @@ def _connection(head: RequestHead, connection: bytes) -> None:
         head.upgrade = b""
     tokens -= {b"close", b"keep-alive", b"upgrade"}
     if tokens:
-        head.fields = [field for field in head.fields if field[0] not in tokens]
+        head.listed = [field for field in head.fields if field[0] not in tokens]
 
 
 def _check_target(head: RequestHead) -> None:

@@ -4,13 +4,28 @@ Whatever is not plain is left to the parser, and to its word on what is wrong; w
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
-from canary.wire.head import AUTHORITY, CONNECTION, FHOST, FOR, FORCE, HOST, LENGTH, PROTO, SPECIAL, Field, RequestHead, apply
-from canary.wire.lines import Lines, Shape, is_id, read_field
+from canary.wire.head import (
+    AUTHORITY,
+    CONNECTION,
+    FHOST,
+    FOR,
+    FORCE,
+    HOST,
+    LENGTH,
+    PROTO,
+    SPECIAL,
+    Field,
+    Form,
+    RequestHead,
+    apply,
+)
+from canary.wire.lines import LENGTH as LENGTH_DIGITS
+from canary.wire.lines import WORD, Kind, Lines, Shape, is_id, read_field
 
 Known = tuple[int, Field]  # the special field's code, _ORDINARY for any other, _IDLE for one that says what holds anyway
 _ORDINARY, _IDLE = -1, -2
@@ -23,7 +38,8 @@ _first_of: Final = _FIRST.get
 _known_of: Final = _LINES.get
 _SHAPES: Final[dict[tuple[bytes, ...], "RequestShape"]] = {}
 _MOST_SHAPES: Final = 256
-_MOST_SHARED_BYTES: Final = 4_096  # a longer head's shape is its connection's alone
+_FORGOTTEN: Final = RequestHead(b"", b"", b"")
+_MOST_BYTES: Final = 4_096  # a longer head has no shape
 
 
 def read_plain(data: bytes, max_fields: int) -> RequestHead | None:
@@ -87,60 +103,67 @@ def _read_line(line: bytes) -> Known | None:
 
 
 class RequestShape(Shape):
-    """The shape of a client's heads, with one of them read; clients that write alike share it."""
+    """The shape of a client's heads; clients that write alike share it."""
 
-    __slots__ = ("_places", "head")
+    __slots__ = ("_head", "_length_at")
 
-    def __init__(
-        self, literals: tuple[bytes, ...], head: RequestHead, places: tuple[tuple[int, int, bytes, bytes], ...]
-    ) -> None:
-        """`places`: of each id its number, its field's index and name, and its line up to the id."""
-        super().__init__(literals, head.ids)
-        self.head = head
-        self._places = places
-        head.shape = self
+    def __init__(self, literals: Sequence[bytes], kinds: Sequence[Kind], *, head: RequestHead, form: Form) -> None:
+        """`head`: one of this shape, as it was read."""
+        super().__init__(literals, kinds)
+        self._length_at = kinds.index(LENGTH_DIGITS) if LENGTH_DIGITS in kinds else -1
+        self._head = replace(head, form=form, listed=None if form.open else head.listed)
 
-    def head_of(self, ids: list[bytes]) -> RequestHead:
-        """The head with these ids."""
-        if not self._places:
-            return self.head
-        fields = self.head.fields.copy()
-        for number, index, low, start in self._places:
-            value = ids[number]
-            fields[index] = (low, value, start + value + b"\r\n")
-        return replace(self.head, fields=fields, ids=ids)
+    def head_of(self, values: tuple[bytes, ...]) -> RequestHead:
+        """The head with these values."""
+        if not values:
+            return self._head
+        head = self._head.__copy__()
+        head.values = values
+        if self._length_at >= 0:
+            head.length = int(values[self._length_at])
+        return head
 
-    def marked(self) -> tuple[RequestHead, list[bytes]]:
-        """A head with marks in place of ids, and the marks: bytes that no field can hold."""
-        marks = [b"\0%d\0" % number for number in range(len(self._places))]
-        return self.head_of(marks), marks
-
-    def holds_id(self, names: Container[bytes]) -> bool:
-        """Whether one of these fields is an id."""
-        return any(low in names for _, _, low, _ in self._places)
+    def retire(self) -> None:
+        """As any shape; what was made of its form goes with it."""
+        super().retire()
+        if self._head.form is not None:
+            self._head.form.memo.clear()
+        self._head = _FORGOTTEN
 
 
-def shape_of(raw: bytes, head: RequestHead, *, plain: bool) -> RequestShape:
-    """The shape of a head just read, and the head's place in it; what the parser read stands for itself alone."""
+def shape_of(raw: bytes, head: RequestHead, *, plain: bool) -> RequestShape | None:
+    """The shape of a head just read; what the parser read stands for itself alone. None where it is too long for one."""
+    if len(raw) > _MOST_BYTES:
+        return None
     literals: list[bytes] = []
+    kinds: list[Kind] = []
     places: list[tuple[int, int, bytes, bytes]] = []
-    at = 0
-    for index, (low, value, line) in enumerate(head.fields if plain else ()):
-        found = raw.find(b"\r\n" + line, at) if is_id(value) else -1
-        if found >= 0:
-            start = found + len(line) - len(value)
-            literals.append(raw[at:start])
-            places.append((len(places), index, low, line[: -2 - len(value)]))
-            head.ids.append(value)
-            at = start + len(value)
+    at, index, end = 0, 0, raw.find(b"\r\n")
+    for line in raw[end + 2 : -4].split(b"\r\n") if plain and len(raw) > end + 4 else ():
+        end += 2 + len(line)
+        known = _known_of(line) or _read_line(line)
+        assert known is not None
+        code, (low, value, whole) = known
+        if whole[:-2] == line and (code == LENGTH or (code == _ORDINARY and is_id(value))):
+            literals.append(raw[at : end - len(value)])
+            if code == _ORDINARY:
+                places.append((len(kinds), index, low, line[: -len(value)]))
+            kinds.append(WORD if code == _ORDINARY else LENGTH_DIGITS)
+            at = end
+        index += code == _ORDINARY
     literals.append(raw[at:])
-    key = tuple(literals)
-    if not plain or len(raw) > _MOST_SHARED_BYTES:
-        return RequestShape(key, head, tuple(places))
-    known = _SHAPES.get(key)
+    return _shared(tuple(literals), kinds, head=head, places=places)
+
+
+def _shared(
+    literals: tuple[bytes, ...], kinds: list[Kind], *, head: RequestHead, places: list[tuple[int, int, bytes, bytes]]
+) -> RequestShape:
+    """The shape that all have who write alike. Full, all shapes are forgotten, by the connections too."""
+    known = _SHAPES.get(literals)
     if known is None:
         if len(_SHAPES) >= _MOST_SHAPES:
+            for shape in _SHAPES.values():
+                shape.retire()
             _SHAPES.clear()
-        known = _SHAPES[key] = RequestShape(key, head, tuple(places))
-    head.shape = known
+        known = _SHAPES[literals] = RequestShape(literals, kinds, head=head, form=Form(head.fields, places))
     return known
