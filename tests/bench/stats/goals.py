@@ -117,8 +117,8 @@ def promotion(runs: int) -> Iterator[Line]:
     """Goal 5, and the guardrails as minima."""
     goal = "5 promotion"
     lengths = {500: 3 * N, 2_500: 3 * N // 2, 5_000: N}
-    part = max(15, runs // 8)
     for weight_bp in reversed(WEIGHTS_BP):
+        part = max(15, runs // (2 if weight_bp == 5_000 else 4))
         equal = equal_promotions(weight_bp, part, n=lengths[weight_bp], tell=True)
         weight = f"{weight_bp / 100:g} %"
         if weight_bp == 5_000:

@@ -16,8 +16,8 @@ from tests.bench.stats import against, few, goals
 from tests.bench.stats.curves import Table, worlds
 from tests.bench.stats.report import SCHEDULES, delay_table, false_rollback_table, goal_table, traffic_table, write
 
-RUNS: Final = 400
-GOAL_RUNS: Final = 1_000
+RUNS: Final = 200
+GOAL_RUNS: Final = 400
 QUICK: Final = 12
 QUICK_N: Final = 24_000
 
@@ -87,7 +87,7 @@ def _told(arguments: Sequence[str]) -> list[str]:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench stats", description=__doc__)
     parser.add_argument("--runs", type=int, help=f"of each bad candidate (default {RUNS})")
-    parser.add_argument("--equal-runs", type=int, help="of each equal candidate, under all rules (default: as --runs)")
+    parser.add_argument("--equal-runs", type=int, help="of each equal candidate, under all rules (default: twice --runs)")
     parser.add_argument("--goal-runs", type=int, help=f"of each goal (default {GOAL_RUNS}, or --runs)")
     parser.add_argument("--goals", action="store_true", help="the goals alone; `--all` for curves and goals")
     parser.add_argument("--all", action="store_true", help="curves and goals")
@@ -101,7 +101,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("--from needs --out")
     options.goal_runs = options.goal_runs or options.runs or (QUICK if options.quick else GOAL_RUNS)
     options.runs = options.runs or (QUICK if options.quick else RUNS)
-    options.equal_runs = options.equal_runs or options.runs
+    options.equal_runs = options.equal_runs or 2 * options.runs
     options.only = [word.strip() for word in options.only.split(",")] if options.only else []
     options.curves = options.all or not options.goals
     options.goals = options.goals or options.all
