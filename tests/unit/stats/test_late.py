@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -9,9 +10,13 @@ from canary.stats.bets import log_factors, mixed
 from canary.stats.counts import Ledger
 from canary.stats.evidence import MetricEvidence
 from canary.stats.guards import throughput_log_e
+from canary.stats.scoring import Fact
+from canary.stats.totals import read_late, shape_of
+from canary.stats.values import columns_of
 from canary.stats.weigh import weigh
-from canary.terms import Scored
-from tests.support.scorings import a_horizon, a_scoring, a_scoring_of_classes, a_segment
+from canary.terms import Arm, Scored
+from tests.support.plain_scores import Request
+from tests.support.scorings import a_horizon, a_scoring, a_scoring_of_classes, a_segment, rows_of_requests
 from tests.support.streams import EPOCH_US, MINUTE_US, Stream, arrivals, lognormal_answers, stream_rows
 from tests.support.weighing import contrast_of, row_of, totals_of
 
@@ -191,3 +196,46 @@ def test_metrics_without_data_say_nothing_and_hold_nobody_back() -> None:
         assert not row.breached, name
     for name in ("first_byte_p95", "cost", "p99"):
         assert not row_of(evidence, name).cleared, name
+
+
+def test_values_begin_anew_as_well() -> None:
+    """Thirty minutes at stable's cost, then eight times as dear: without its minutes the metric would say less."""
+    scoring, rng, requests = a_scoring_of_classes(), np.random.default_rng(2), []
+    for minute in range(40):
+        for place in range(120):
+            arm = Arm.CANDIDATE if rng.random() < 0.5 else Arm.STABLE
+            times = 8.0 if minute >= 36 and arm is Arm.CANDIDATE else 0.9 if arm is Arm.CANDIDATE else 1.0
+            fact = Fact(
+                age_us=90_000,
+                latency_us=89_000,
+                ttfb_us=9_000,
+                failed=False,
+                left=False,
+                exchange_id=rng.bytes(16),
+                values=(float(rng.exponential(times)),),
+            )
+            start_us = EPOCH_US + minute * MINUTE_US + place * 400_000
+            requests.append(Request(start_us=start_us, arm=arm, fact=fact))
+    ledger = Ledger()
+    ledger.add(rows_of_requests(scoring, requests))
+    totals = ledger.settled([a_horizon(EPOCH_US + 50 * MINUTE_US)], scoring)
+    segments = [a_segment(weight_bp=5_000)]
+    whole = row_of(weigh(totals, scoring, segments, stage=0), "cost").log_e_rollback
+    without = row_of(weigh(msgspec.structs.replace(totals, blocks=()), scoring, segments, stage=0), "cost").log_e_rollback
+    assert whole is not None
+    assert without is not None
+    assert whole > without + 2
+
+
+def test_a_block_holds_what_late_bets_read_and_nothing_else() -> None:
+    scoring = a_scoring_of_classes()
+    read = read_late(scoring)
+    columns = columns_of(scoring)
+    metric = next(found for found in scoring.values.metrics if found.name == "cost")
+    canary, pairs, promote = (columns.blocks[metric.number + place] for place in range(3))
+    size = shape_of(scoring).rates
+    for block, kept in ((canary, True), (pairs, True), (promote, False)):
+        assert set(read[size + block.offset : size + block.offset + block.size].tolist()) == {kept}
+    rates = read[:size].reshape(scoring.strata, len(scoring.contrasts), 4)
+    for index, contrast in enumerate(scoring.contrasts):
+        assert set(rates[:, index].ravel().tolist()) == {not contrast.promote}
