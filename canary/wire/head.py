@@ -202,6 +202,7 @@ class HeadParser:
         finally:
             if not reusable:  # it saw a connection's last message, or stumbled
                 self._parser = HttpRequestParser(self)
+                self._complete = True  # the new one waits for a head: the body is not for it
 
     def pass_body(self, body: bytes) -> None:
         """After a head that announced a body: the parser sees it too, or is replaced where it came in other pieces."""

@@ -78,3 +78,11 @@ def test_an_upgrade_is_one_only_where_it_may_be() -> None:
         assert HeadParser().parse(line + b"\r\nHost: a\r\n" + asked + extra + b"\r\n", 128).upgrade == b""
     h2c = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
     assert HeadParser().parse(h2c, 128).upgrade == b""
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.0\r\nHost: a", b"HTTP/1.1\r\nHost: a\r\nConnection: close, x"])
+def test_the_body_of_a_connections_last_request_is_not_read_as_the_next_head(line: bytes) -> None:
+    parser = HeadParser()
+    assert parser.parse(b"POST / " + line + b"\r\nContent-Length: 2\r\n\r\n", 64).length == 2
+    parser.pass_body(b"ab")
+    assert parser.parse(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n", 64).target == b"/next"
