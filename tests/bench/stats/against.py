@@ -82,7 +82,7 @@ def _outage(book: Book, goal: str, rivals: Sequence[str]) -> Iterator[Line]:
     theirs = [row["served"] for rule in rivals if (row := book.row("outage", "5 %", "errors", rule))]
     if ours and theirs:
         value = min(theirs) / max(ours["served"], 1)
-        found = f"{value:.0f}x ({ours['served']:.0f} against {min(theirs):.0f})"
+        found = f"{value:.1f}x ({ours['served']:.0f} against {min(theirs):.0f})"
         what = "failed answers served in an outage, 5 %"
         yield Line(goal=goal, what=what, found=found, bound="at least 100x", met=value >= 100, runs=ours["runs"], value=value)
 
