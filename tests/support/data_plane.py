@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,7 +22,7 @@ from tests.support.worker_process import a_route, a_snapshot, a_version
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 STUCK_S = 10.0
-_STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ")
+_STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9])[ \r]")
 
 
 def statuses_in(said: bytes) -> list[int]:
@@ -36,6 +37,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.ended = False  # nothing more will be said
+        self.aborted = False
         self.happened = asyncio.Event()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -56,6 +58,7 @@ class Wire(asyncio.Transport):
         self.write_eof()
 
     def abort(self) -> None:
+        self.aborted = True
         self.write_eof()
 
     def is_closing(self) -> bool:
@@ -101,7 +104,8 @@ class StrictUpstream(asyncio.Protocol):
 class Plane:
     """One data plane in front of one strict upstream."""
 
-    def __init__(self, state_dir: Path, limits: Limits) -> None:
+    def __init__(self, state_dir: Path, limits: Limits, upstream: "Callable[[Plane], asyncio.Protocol] | None" = None) -> None:
+        self._upstream = upstream or StrictUpstream
         self.arrived: list[StrictRequest] = []
         self.bad: list[str] = []
         self._state_dir = state_dir
@@ -109,7 +113,7 @@ class Plane:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: StrictUpstream(self), "127.0.0.1", 0)
+        self._listening = await loop.create_server(lambda: self._upstream(self), "127.0.0.1", 0)
         port = self._listening.sockets[0].getsockname()[1]
         write_snapshot(self._state_dir / "snapshot.json", a_snapshot(a_route(a_version("v1", port)), limits=self._limits))
         self._page = Page(self._state_dir / "page" / "worker-0.page")
@@ -136,9 +140,7 @@ class Plane:
     async def send(self, *pieces: bytes) -> Said:
         """A client's bytes on a connection of their own, then its leaving."""
         before = len(self.arrived)
-        wire = Wire()
-        client = ClientConnection(self._server)
-        client.connection_made(wire)
+        wire, client = self.connect()
         for piece in pieces:
             if not wire.ended:
                 client.data_received(piece)
@@ -149,6 +151,12 @@ class Plane:
                     await wire.happened.wait()
         client.connection_lost(None)
         return Said(statuses_in(wire.written), self.arrived[before:])
+
+    def connect(self) -> tuple[Wire, ClientConnection]:
+        """A client's connection."""
+        wire, client = Wire(), ClientConnection(self._server)
+        client.connection_made(wire)
+        return wire, client
 
     @staticmethod
     async def _waits_for_more(client: ClientConnection) -> bool:
