@@ -70,4 +70,5 @@ class Metric(Frozen, frozen=True, kw_only=True):
     shadow_weight: float = 0.0  # of the shadow lane in the metric's e-value
     promote: tuple[int, ...] = ()  # the promote contrast of each stage
     promote_pairs: int | None = None  # the promote contrast over pairs
+    stage_pairs: tuple[int, ...] = ()  # of each early stage, the promote contrast over pairs that may open it instead
     counts_failures: bool = False  # warm-up counts for it too, and it needs `min_candidate_events`

@@ -91,6 +91,11 @@ class Draft(Frozen, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(self.spec.stage_factors))
 
     @property
+    def early_pairs(self) -> tuple[float, ...]:
+        """Factors of the early stages, whose gate for errors pairs may open too; of users that stay pairs are not enough."""
+        return self.spec.stage_factors[:-1] if self.has_shadow and not self.spec.sticky else ()
+
+    @property
     def has_canary(self) -> bool:
         """Whether live traffic is ever split."""
         return bool(self.spec.stage_factors)
@@ -315,7 +320,7 @@ def _tardy_promote(draft: Draft, quantile: Quantile, factor: float) -> Contrast:
 
 def _pair_contrasts(draft: Draft) -> Iterable[Contrast]:
     """All at the timeout's age: nobody is harmed by a shadow, so it waits until both answers had their time."""
-    margin, factor, age_us = draft.spec.error, draft.spec.shadow_factor, draft.timeout_age_us
+    margin, age_us = draft.spec.error, draft.timeout_age_us
     yield Contrast(
         name="error.rollback.pairs",
         rule=Rule.BAD,
@@ -324,15 +329,9 @@ def _pair_contrasts(draft: Draft) -> Iterable[Contrast]:
         rho=margin.rollback_rho,
         delta=margin.rollback_delta,
     )
-    yield Contrast(
-        name="error.promote.pairs",
-        rule=Rule.UNWELL,
-        pairs=True,
-        promote=True,
-        age_us=age_us,
-        rho=margin.rho(factor),
-        delta=margin.delta(factor),
-    )
+    yield _error_pairs(draft, "error.promote.pairs", draft.spec.shadow_factor)
+    for factor in dict.fromkeys(draft.early_pairs):
+        yield _error_pairs(draft, f"error.promote.{factor:g}.pairs", factor)
     for quantile in draft.quantiles:
         yield Contrast(
             name=f"{quantile.margin.name}.rollback.pairs",
@@ -344,3 +343,17 @@ def _pair_contrasts(draft: Draft) -> Iterable[Contrast]:
         )
     if draft.quantiles:
         yield Contrast(name="later.rollback.pairs", rule=Rule.LATER, pairs=True, age_us=age_us)
+
+
+def _error_pairs(draft: Draft, name: str, factor: float) -> Contrast:
+    """Promote side of the errors over pairs, under the margin widened by a factor."""
+    margin = draft.spec.error
+    return Contrast(
+        name=name,
+        rule=Rule.UNWELL,
+        pairs=True,
+        promote=True,
+        age_us=draft.timeout_age_us,
+        rho=margin.rho(factor),
+        delta=margin.delta(factor),
+    )

@@ -1,6 +1,11 @@
 """What the statistics say, metric by metric, as of when."""
 
+from typing import Final
+
 from canary.terms import Frozen
+
+EITHER: Final = 2.0
+"""Where an early stage's gate passes on either evidence, canary or pairs, each has half of the error."""
 
 
 class ClassEvidence(Frozen, frozen=True, kw_only=True):

@@ -118,6 +118,7 @@ def _error_metrics(draft: Draft, order: dict[str, int], *, whole: float, lane: f
             shadow=(order["error.rollback.pairs"],) if at_timeout and lane else (),
             shadow_weight=lane if at_timeout else 0.0,
             promote=tuple(order[f"error.promote.{factor:g}"] for factor in draft.spec.stage_factors) if at_timeout else (),
+            stage_pairs=tuple(order[f"error.promote.{factor:g}.pairs"] for factor in draft.early_pairs) if at_timeout else (),
             counts_failures=True,
         )
 

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
 
 from canary.stats.contrast import Vector
 from canary.stats.diversity import BINS, AnswerCounts, diversity_log_e
-from canary.stats.evidence import ClassEvidence, MetricEvidence
+from canary.stats.evidence import EITHER, ClassEvidence, MetricEvidence
 from canary.stats.mean_metric import Margin
 from canary.stats.means import combined, size_of
 from canary.stats.side import Counted, Ints
@@ -19,9 +19,6 @@ from canary.stats.value_plan import NO_ANSWERS, STICKY, Form, ValueMetric, Value
 from canary.stats.value_sides import Place, sides_of_plan
 from canary.stats.value_sums import PairCounts, arms, class_rows, means_of, pair_counts, refusals
 from canary.terms import BUCKETS, Scored
-
-_EARLY: Final = 2.0
-"""Where an early stage's gate passes on either evidence, each has half of the error."""
 
 _Parts: TypeAlias = Callable[[Counted, int | None], Vector]  # of one segment, of one stratum or all
 
@@ -105,7 +102,7 @@ class Look:
         canary = self._least(place, margin, lambda one, gate: place.canary_parts(margin, one, gate), self._coins)
         if by_pairs is None:
             return msgspec.structs.replace(row, log_e_promote=canary, need_promote=need)
-        need += math.log(_EARLY)
+        need += math.log(EITHER)
         return msgspec.structs.replace(
             row, log_e_promote=canary, need_promote=need, log_e_promote_pairs=by_pairs, need_promote_pairs=need
         )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canary.stats.contrast import CELLS, Metric
-from canary.stats.evidence import ClassEvidence, Evidence, MetricEvidence
+from canary.stats.evidence import EITHER, ClassEvidence, Evidence, MetricEvidence
 from canary.stats.family import averaged, counted, family_of
 from canary.stats.frozen import Scoring, the_same
 from canary.stats.late import Late
@@ -118,6 +118,8 @@ class _Look:
         spec = self._scoring.spec
         stage = max(0, min(self._stage, len(spec.stage_factors) - 1))
         promote = metric.promote[stage] if metric.promote else metric.promote_pairs
+        instead = metric.stage_pairs[self._stage] if 0 <= self._stage < len(metric.stage_pairs) else None
+        need_promote = -math.log(spec.alpha_promote) + (0.0 if instead is None else math.log(EITHER))
         loudest = self._loudest(metric.canary or metric.promote[stage : stage + 1])
         canary = self._four(loudest)
         both, worse, better, neither = self._four(
@@ -135,7 +137,9 @@ class _Look:
             log_e_rollback=self._rollback.get(metric.name),
             need_rollback=-math.log(spec.alpha_rollback * metric.share) if metric.share else None,
             log_e_promote=None if promote is None else self._log_e[promote],
-            need_promote=None if promote is None else -math.log(spec.alpha_promote),
+            need_promote=None if promote is None else need_promote,
+            log_e_promote_pairs=None if instead is None else self._log_e[instead],
+            need_promote_pairs=None if instead is None else need_promote,
             candidate_events=canary[0] + both + worse,
             min_events=spec.min_candidate_events if metric.counts_failures else 0,
             abstains=self._abstains,
