@@ -83,9 +83,8 @@ class DataPlane:
             drop = self._not_copied(route, head, len(body), whole=whole)
         if assignment.segment:
             mirrored = assignment.in_share and drop is _NO_DROP
-            stratum, arm = assignment.stratum, assignment.arm
-            opened = (exchange_id, assignment.segment, stratum, arm, start_at_us, mirrored, False, assignment.unit_hash)
-            self._journal.open(Open(*opened))
+            stratum, arm, unit = assignment.stratum, assignment.arm, assignment.unit_hash
+            self._journal.open(Open(exchange_id, assignment.segment, stratum, arm, start_at_us, mirrored, False, unit))
             if not self._flush_due:
                 self._flush_soon()
         if not whole:

@@ -288,6 +288,8 @@ class Exchange(Call):
         try:
             self._write_down(own_status)
         except Exception:
+            if self.copy is not None:
+                self.copy.live_failed()
             with _RECORDING:
                 raise
         self.body.clear()

@@ -76,7 +76,7 @@ class ShadowSink:
 class Copy(Call):
     """A request's second life: sent to the candidate, its answer captured and thrown away."""
 
-    __slots__ = ("_book", "_frame", "_sink", "idle_us", "live_held", "version")
+    __slots__ = ("_book", "_frame", "_live_over", "_sink", "idle_us", "live_held", "version")
 
     def __init__(self, sink: ShadowSink, call: Call, *, book: PairBook) -> None:
         """Takes times and bounds from the live `call`."""
@@ -90,6 +90,7 @@ class Copy(Call):
         self._book = book
         self._sink = sink
         self._frame: Live | None = None
+        self._live_over = False
         sink.copies.add(self)
 
     def late(self) -> bool:
@@ -125,10 +126,18 @@ class Copy(Call):
     def live_ended(self, frame: Live, held: int) -> None:
         """The client's side is over: `frame` waits for ours, or ours for it no longer."""
         self._frame = frame
+        self._live_over = True
         self.live_held = held
         self._sink.held_bytes += held
         if self.ended:
             self._close()
+
+    def live_failed(self) -> None:
+        """What the client got could not be written down: no pair will come of us, and our end frees our slot all the same."""
+        if not self._live_over:
+            self._live_over = True
+            if self.ended:
+                self._close()
 
     def on_connect_failed(self, ending: Ending) -> None:
         """Counts against the next half second of copies too."""
@@ -144,7 +153,7 @@ class Copy(Call):
         """Nothing is passed on."""
         self.ended = True
         self.ending = _WHOLE
-        if self._frame is not None:
+        if self._live_over:
             self._close()
 
     def on_piece(self, raw: bytes, payload: bytes, *, done: bool) -> None:
@@ -157,13 +166,15 @@ class Copy(Call):
 
     def on_end(self, ending: Ending) -> None:
         """Our side is over, whether it ended whole or not."""
-        if self._frame is not None:
+        if self._live_over:
             self._close()
 
     def _close(self) -> None:
         frame, sink = self._frame, self._sink
-        assert frame is not None
         sink.copies.discard(self)
         sink.held_bytes -= len(self.request) + self.held + self.live_held
+        if frame is None:
+            self.body.clear()
+            return
         self._frame = None
         self._book.pair(self, frame)

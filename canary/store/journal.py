@@ -71,6 +71,8 @@ class JournalWriter:
         self._max_bytes = spool_max_bytes
         self._reserve_bytes = min(spool_max_bytes // 16, 67_108_864)  # only for ends of what is already recorded
         self._rotation = rotation
+        self._segment_bytes = rotation.segment_bytes
+        self._half_bytes = spool_max_bytes // 2
         self._buffer = bytearray()
         self._opens: dict[bytes, Open] = {}
         self._waiting: dict[bytes, Live] = {}  # lives whose pair is still to come
@@ -154,29 +156,30 @@ class JournalWriter:
 
     def flush(self) -> None:
         """Writes what is buffered with one write(2), rotating where the segment is full."""
-        if not self._buffer or self._fd < 0:
+        buffer, size, now_ns = self._buffer, self._size, self._monotonic_ns
+        if not buffer or self._fd < 0:
             return
-        start_ns = self._monotonic_ns()
+        start_ns = now_ns()
         if start_ns < self._retry_at_ns:
             return
         try:
-            written = os.pwrite(self._fd, self._buffer, self._size)
+            written = os.pwrite(self._fd, buffer, size)
         except OSError:
             self._retry_at_ns = start_ns + RETRY_NS
             return
-        if written == len(self._buffer):
-            self._buffer.clear()
+        if written == len(buffer):
+            buffer.clear()
         else:  # a reader waits for the torn frame's rest
-            del self._buffer[:written]
+            del buffer[:written]
             self._retry_at_ns = start_ns + RETRY_NS
-        self._size += written
+        self._size = size = size + written
         self.spool_bytes += written
-        if self._monotonic_ns() - start_ns > SLOW_WRITE_NS:
+        if now_ns() - start_ns > SLOW_WRITE_NS:
             self._bodies_off_until_ns = start_ns + BODIES_OFF_NS
             self.accepts_bodies = False
-        if self._size >= self._rotation.segment_bytes or self.spool_bytes > self._max_bytes // 2:
+        if size >= self._segment_bytes or self.spool_bytes > self._half_bytes:
             self._bound()
-            if self._size >= self._rotation.segment_bytes:
+            if size >= self._segment_bytes:
                 self._rotate()
 
     def close(self) -> None:

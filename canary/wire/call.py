@@ -152,6 +152,15 @@ class Call:
         if self.cap:
             self.capture(payload, size)
 
+    def mark_whole(self, payload: bytes) -> None:
+        """The same where the answer came in one piece and none will follow."""
+        self.first_byte_us = self.end_us = now = (_now_ns() - self.start_ns) // 1000
+        if payload:
+            self.chunks.append(now)
+            self.body_bytes = size = len(payload)
+            if self.cap:
+                self.capture(payload, size)
+
     def capture(self, payload: bytes, size: int) -> None:
         """Keeps what the cap still allows, and of what is over it the end."""
         room = self.cap - self.held

@@ -125,14 +125,37 @@ class UpstreamConnection(asyncio.Protocol):
     # called by the loop
 
     def data_received(self, data: bytes) -> None:
-        """Feed first, forward after: junk behind an answer must not leave as a success."""
+        """The usual answer has a known shape and comes in one piece: passed on at once."""
+        call, shape = self._call, self._shape
+        if shape is None or call is None or self._reader is not None:
+            self._read(data, known=False)
+            return
+        found = shape.match(data) if self._pattern is call.pattern and call.method != b"HEAD" else None
+        if found is None:
+            self._read(data, known=False)
+            return
+        self._misses = 0
+        end = found[1]
+        head = shape.head_of(found[0], data[: end - 2])
+        if head.length != len(data) - end or call.open_ended or self._paused:
+            self._read(data, known=True)
+            return
+        self._call = call.connection = None
+        self._upstream.release(self, -1)
+        call.answer = head
+        body = data[end:]
+        call.mark_whole(body)
+        call.on_whole(head, body)
+
+    def _read(self, data: bytes, *, known: bool) -> None:
+        """Feed first, forward after: junk behind an answer must not leave as a success. `known`: by its shape."""
         call, reader = self._call, self._reader
         if call is None:
             self._stray(data)
             return
         try:
             if reader is None:
-                reader = self._first(call, data)
+                reader = self._first(call, data, known=known)
                 if reader is None:
                     return
             else:
@@ -149,15 +172,10 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._begin(call, reader)
 
-    def _first(self, call: Call, data: bytes) -> AnswerReader | None:
-        """The usual answer comes in one piece: passed on at once. Any other gets a reader."""
-        to_head, shape, end = call.method == b"HEAD", self._shape, 0
-        found = shape.match(data) if shape is not None and self._pattern is call.pattern and not to_head else None
-        if found is not None and shape is not None:
-            self._misses = 0
-            end = found[1]
-            head = shape.head_of(found[0], data[: end - 2])
-        elif not self._streams and not to_head:
+    def _first(self, call: Call, data: bytes, *, known: bool) -> AnswerReader | None:
+        """An answer in one piece is passed on at once. Any other gets a reader."""
+        to_head, end = call.method == b"HEAD", 0
+        if not (known or self._streams or to_head):
             end = data.find(b"\r\n\r\n") + 4
             if end > 3:
                 raw = data[:end]

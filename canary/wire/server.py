@@ -64,6 +64,7 @@ class ClientConnection(asyncio.Protocol):
         """Refuses with 503 where there are too many."""
         self._transport = cast("asyncio.Transport", transport)
         server = self._server
+        self._shape = server.shape
         server.accepted += 1
         server.connections.add(self)
         self._since = -server.ticker.now  # negative: nothing was asked on it yet
@@ -77,9 +78,17 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Whatever the state says comes next."""
-        state = self._state
-        self._server.bytes_in += len(data)
-        if state == IDLE:
+        state, server, shape = self._state, self._server, self._shape
+        server.bytes_in += len(data)
+        if state == IDLE and shape is not None and not self._rest and (found := shape.match(data)) is not None:
+            self._misses = 0
+            head, rest = shape.head_of(found[0]), data[found[1] :]
+            if head.length == len(rest) <= server.limits.buffered_body_bytes:  # the usual request is whole
+                self._head, self._state = head, BUSY
+                server.application.begin(self, head, rest, whole=True)
+            else:
+                self._on_head(head, rest, server.limits, fresh=False)
+        elif state == IDLE:
             self._on_head_bytes(self._rest + data if self._rest else data)
         elif state == BUSY:
             self._rest += data
@@ -162,8 +171,7 @@ class ClientConnection(asyncio.Protocol):
 
     def finish(self, *, keep: bool) -> None:
         """The answer is out; the next request's turn, or the end."""
-        self.story = None
-        self._head = None
+        self.story = self._head = None
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -272,11 +280,6 @@ class ClientConnection(asyncio.Protocol):
     def _on_head_bytes(self, data: bytes) -> None:
         server = self._server
         limits = server.limits
-        shape = self._shape
-        if shape is not None and (found := shape.match(data)) is not None:
-            self._misses = 0
-            self._on_head(shape.head_of(found[0]), data[found[1] :], limits, fresh=False)
-            return
         if data.startswith(b"\r\n"):  # one empty line before a request is forgiven (RFC 9112, 2.2)
             data = data[2:]
         end = data.find(b"\r\n\r\n")
@@ -291,25 +294,22 @@ class ClientConnection(asyncio.Protocol):
             self.refuse(error.status, error.detail)
             return
         self._misses += 1
-        self._shape = shape_of(raw, head, plain=plain is not None) if worth_learning(self._misses) else None
+        self._shape = None
+        if worth_learning(self._misses):
+            self._shape = server.shape = shape_of(raw, head, plain=plain is not None)
         self._on_head(head, data[end + 4 :], limits, fresh=plain is None)
 
     def _on_head(self, head: RequestHead, rest: bytes, limits: Limits, *, fresh: bool) -> None:
         """A head came, with what followed it; `fresh`: the parser waits for its body."""
         server = self._server
         self._head = head
-        if head.length == 0:
-            self._rest, self._state = rest, BUSY
-            server.application.begin(self, head, b"", whole=True)
-        elif head.length == len(rest) <= limits.buffered_body_bytes:
-            self._rest = b""
-            self._state = BUSY
-            if fresh:
-                server.parser.pass_body(rest)
-            server.application.begin(self, head, rest, whole=True)
+        whole = head.length == len(rest) <= limits.buffered_body_bytes
+        if fresh and head.length:
+            server.parser.pass_body(rest if whole else b"")
+        if whole or not head.length:
+            self._rest, self._state = b"" if whole else rest, BUSY
+            server.application.begin(self, head, rest if whole else b"", whole=True)
         else:
-            if fresh:
-                server.parser.pass_body(b"")
             self._begin_body(head, rest, limits)
 
     def _on_partial(self, data: bytes, limits: Limits) -> None:

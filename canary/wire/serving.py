@@ -4,6 +4,7 @@ from typing import Protocol
 
 from canary.split.spec import Limits
 from canary.wire.head import HeadParser, RequestHead
+from canary.wire.plain import RequestShape
 from canary.wire.ticker import Ticker
 from canary.wire.tunnel import Tunnel
 
@@ -136,6 +137,7 @@ class Server:
         self.limits = limits
         self.parser = HeadParser()
         self.connections: set[Client] = set()
+        self.shape: RequestShape | None = None  # the last that was learned: a new client may well write alike
         self.accepted = 0
         self.bytes_in = 0
         self.bytes_out = 0

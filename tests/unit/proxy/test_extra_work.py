@@ -3,82 +3,14 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from canary.proxy.application import DataPlane
 from canary.proxy.record import Request
-from canary.proxy.table import PlanKeeper, Upstreams
 from canary.store.journal import JournalWriter
-from canary.store.snapshot import write_snapshot
 from canary.telemetry.guard import FAILURES
-from canary.telemetry.page import Page
-from canary.wire.client import UpstreamConnection
-from canary.wire.resolver import Resolver
-from canary.wire.server import ClientConnection
-from canary.wire.serving import Server
-from canary.wire.ticker import Ticker
-from canary.wire.upstream import Upstream
-from tests.support.worker_process import a_route, a_snapshot, a_split, a_version
-
-ASK = b"GET /a HTTP/1.1\r\nHost: a\r\nX-Request-Id: %016d\r\n\r\n"
-ANSWER = b"HTTP/1.1 200 OK\r\nX-Request-Id: %016d\r\nContent-Length: 2\r\n\r\nhi"
-
-
-class Wire(asyncio.Transport):
-    """Keeps what was written."""
-
-    def __init__(self) -> None:
-        super().__init__({"peername": ("10.0.0.1", 1)})
-        self.written: list[bytes] = []
-
-    def write(self, data: Any) -> None:
-        """To nobody."""
-        self.written.append(bytes(data))
-
-    def is_closing(self) -> bool:
-        """Never."""
-        return False
-
-
-class Room:
-    """A data plane with one client and one idle connection to each of two versions, all without a network."""
-
-    def __init__(self, folder: Path) -> None:
-        loop, ticker = asyncio.get_running_loop(), Ticker(asyncio.get_running_loop())
-        route = a_route(a_version("v1", 1), a_version("v2", 2), split=a_split(shadow_bp=10_000))
-        write_snapshot(folder / "snapshot.json", a_snapshot(route))
-        pools: list[Upstream] = []
-
-        def make(origin: Any) -> Upstream:
-            pools.append(Upstream(origin, loop=loop, ticker=ticker, resolver=Resolver(loop)))
-            return pools[-1]
-
-        page = Page(folder / "page")
-        self.keeper = PlanKeeper(folder, upstreams=Upstreams(make), page=page, env={})
-        assert self.keeper.look()
-        self.journal = JournalWriter.create(folder / "journal")
-        self.plane = DataPlane(self.keeper, self.journal, page=page, seed=1, loop=loop)
-        self.client = ClientConnection(Server(self.plane, ticker=ticker, limits=self.keeper.limits))
-        self.wire = Wire()
-        self.client.connection_made(self.wire)
-        self.upstreams = [self._idle(pool) for pool in pools]
-
-    def _idle(self, pool: Upstream) -> tuple[UpstreamConnection, Wire]:
-        connection, wire = UpstreamConnection(pool), Wire()
-        connection.connection_made(wire)
-        pool.release(connection, -1)
-        return connection, wire
-
-    async def exchange(self, number: int) -> None:
-        """One request and its answers."""
-        self.client.data_received(ASK % number)
-        for connection, wire in self.upstreams:
-            if wire.written:
-                assert b"%016d" % number in wire.written.pop()
-                connection.data_received(ANSWER % number)
-        await asyncio.sleep(0)  # the turn's end, when frames and last bytes go
+from tests.support.plane_room import ANSWER, ASK, Room
 
 
 @pytest.fixture
@@ -112,4 +44,30 @@ async def test_its_failure_never_reaches_the_client(
     assert all(b"%016d" % number in answer for number, answer in enumerate(room.wire.written))
     assert all(answer.endswith(b"\r\n\r\nhi") for answer in room.wire.written)
     assert FAILURES[operation] - failures.get(operation, 0) == 3
+    assert room.sink.held_bytes == 0  # nor does it cost a later copy its place
+    assert not room.sink.copies
+    room.journal.close()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_copy_whose_live_answer_is_not_written_down_leaves_its_place_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: dict[str, int], first: int
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    room = Room(tmp_path)
+    monkeypatch.setattr(JournalWriter, "live", fail)
+    for number in range(3):
+        room.client.data_received(ASK % number)
+        assert len(room.sink.copies) == 1
+        room.upstreams[first][0].data_received(ANSWER % number)
+        assert len(room.sink.copies) == 1  # it still counts against the bound, and has its deadline
+        room.upstreams[1 - first][0].data_received(ANSWER % number)
+        assert not room.sink.copies
+        assert room.sink.held_bytes == 0
+        await asyncio.sleep(0)
+    assert len(room.wire.written) == 3
+    assert FAILURES["record an exchange"] - failures.get("record an exchange", 0) == 3
+    assert room.journal.dropped == 0  # nothing but lives failed: no pair was tried
     room.journal.close()
