@@ -1,4 +1,4 @@
-"""`python -m tests.bench proxy|store|stats`: the product beside its peers, on the machine where it is run."""
+"""`python -m tests.bench proxy|store|soak|stats`: the product beside its peers, on the machine where it is run."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.bench.figures import write_json
 from tests.bench.machine import Unfit, build_tools, describe, library_versions
-from tests.bench.process import StartError, use_realtime
+from tests.bench.process import StartError, be_modest, use_realtime
 from tests.bench.proxy_bench import STARTERS, Effort, ProxyBench, render
 from tests.bench.proxy_cases import CASES
 
@@ -35,11 +35,17 @@ def main() -> int:
         tools = build_tools(folder)
         if options.realtime:
             use_realtime()
+        if options.modest:
+            be_modest()
         result: dict[str, Any] = {"bench": options.bench, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         result |= {"realtime": options.realtime, "machine": describe(), "libraries": library_versions()}
         print(_machine_lines(result["machine"]))
         if options.bench == "proxy":
             result |= _proxy(options, tools, folder)
+        elif options.bench == "soak":
+            from tests.bench.soak_bench import run_soak
+
+            result |= run_soak(options, tools, folder)
         else:
             from tests.bench.store_bench import run_store
 
@@ -60,7 +66,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("bench", choices=("proxy", "store"), help="`stats --help` tells of the third")
+    parser.add_argument("bench", choices=("proxy", "store", "soak"), help="`stats --help` tells of the fourth")
     parser.add_argument("--quick", action="store_true", help="two short rounds: does it run? No figures to quote")
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds (default {FEWEST_ROUNDS}, quick 2)")
     parser.add_argument("--seconds", type=float, help="length of one measured run (default 3, quick 1)")
@@ -70,10 +76,13 @@ def _arguments() -> argparse.Namespace:
         "--realtime", action="store_true", help="as root: real-time scheduling, for machines that do other work"
     )
     parser.add_argument("--alike", action="store_true", help="no ids: each request has the same head, and each answer")
-    parser.add_argument("--rate", type=float, default=1_000.0, help="pairs a second of the store bench")
+    parser.add_argument("--rate", type=float, default=1_000.0, help="pairs a second of the store bench and the soak")
+    parser.add_argument("--minutes", type=float, help="length of the soak (default 30, quick 1)")
+    parser.add_argument("--modest", action="store_true", help="puts nothing ahead of other work, as if not root")
     parser.add_argument("--json", type=Path, help="where the JSON goes (default tests/bench/results)")
     options = parser.parse_args()
     options.rounds = options.rounds or (2 if options.quick else FEWEST_ROUNDS)
+    options.minutes = options.minutes or (1.0 if options.quick else 30.0)
     options.seconds = options.seconds or (1.0 if options.quick else 3.0)
     options.cases = _chosen(parser, options.cases, [case.name for case in CASES])
     options.peers = _chosen(parser, options.peers, list(STARTERS))

@@ -142,6 +142,13 @@ def core_busy_s(core: int) -> float:
 
 
 _realtime = False
+_modest = False
+
+
+def be_modest() -> None:
+    """From now on `prefer` does nothing: other work on the machine comes first."""
+    global _modest
+    _modest = True
 
 
 def use_realtime() -> None:
@@ -152,6 +159,8 @@ def use_realtime() -> None:
 
 def prefer(pid: int) -> None:
     """Puts each thread ahead of other work, by nice (its scheduling group too) or real time; as it is without the right to."""
+    if _modest:
+        return
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             if _realtime:

@@ -30,7 +30,7 @@ from canary.terms import Action
 
 CONFIG = """
 listen: 127.0.0.1:1
-sidecar: {{listen: "127.0.0.1:{sidecar_port}"}}
+sidecar: {{listen: "127.0.0.1:{sidecar_port}", blind_after: off}}
 state_dir: state
 routes:
   chat:

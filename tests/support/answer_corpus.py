@@ -69,6 +69,10 @@ def first_lines() -> Iterator[Answer]:
         b"200 OK",
     ):
         yield Answer(f"line {line!r}", _head(line + b"\r\n"), b"ok")
+
+
+def reasons_and_beginnings() -> Iterator[Answer]:
+    """Every byte in a reason; what breaks off in the head, and what stands before it."""
     for byte in range(256):
         if byte not in b"\r\n":
             reason = b"HTTP/1.1 200 O%cK\r\n" % byte
@@ -239,4 +243,4 @@ def bodies() -> Iterator[Answer]:
 
 def answers() -> list[Answer]:
     """All of it."""
-    return [answer for family in (first_lines(), fields(), framings(), bodies()) for answer in family]
+    return [answer for family in (first_lines(), reasons_and_beginnings(), fields(), framings(), bodies()) for answer in family]
