@@ -176,6 +176,8 @@ def framings() -> Iterator[Answer]:
     for status in (b"204 No Content", b"103 Early Hints", b"100 Continue"):
         yield Answer(f"body in {status!r}", _head(b"HTTP/1.1 " + status + b"\r\n"), b"ok" + _head() + b"ok")
         yield Answer(f"chunked {status!r}", _head(b"HTTP/1.1 " + status + b"\r\n", b"Transfer-Encoding: chunked\r\n"), whole)
+    for field in (b"Content-Length: 2\r\n", b"Transfer-Encoding: chunked\r\n"):
+        yield Answer(f"204 that says {field!r}", _head(b"HTTP/1.1 204 No Content\r\n", field))
     for protocol in (b"h2c", b"websocket"):
         yield Answer(
             f"switch to {protocol!r}",
