@@ -106,3 +106,9 @@ def test_a_cookie_is_found_whole() -> None:
     assert cookie_of(head, b"user") == b"two"
     assert cookie_of(head, b"last") == b"4"
     assert cookie_of(head, b"use") is None
+
+
+async def test_a_local_order_stops_the_shadow_too(tmp_path: Path) -> None:
+    split = a_split(shadow_bp=10_000)
+    assert (await _assign(tmp_path, split=split)).in_share
+    assert not (await _assign(tmp_path, split=split, order=ORDER)).in_share
