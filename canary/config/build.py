@@ -154,6 +154,7 @@ def _plan(name: str, plan: PlanModel) -> Plan:
         warm_up_s=plan.warm_up,
         max_duration_s=plan.max_duration,
         on_timeout=plan.on_timeout,
+        class_gates=plan.class_gates,
     )
 
 

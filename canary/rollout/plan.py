@@ -81,6 +81,7 @@ class Plan(Frozen, frozen=True, kw_only=True):
     max_duration_s: float = 604_800.0
     on_timeout: Literal["hold", "roll_back"] = "hold"
     shadow_lane_weight: float = 0.25
+    class_gates: bool = False  # each task class with enough traffic must pass the promote gates by itself too
 
     @property
     def hash(self) -> str:

@@ -24,6 +24,7 @@ def scoring_spec(state: RolloutState) -> ScoringSpec:
         first_byte=_first_byte(plan) if state.measures.first_byte else (),
         measures=state.measures,
         answer_key=answer_key(state.salt),
+        class_gates=plan.class_gates,
         sticky=state.sticky,
     )
 

@@ -112,6 +112,7 @@ plans:
     alpha_rollback: 0.005
     warm_up: 0
     on_timeout: roll_back
+    class_gates: true
 """
     assert loaded(text).config.plan("quick") == Plan(
         name="quick",
@@ -126,6 +127,7 @@ plans:
         alpha_rollback=0.005,
         warm_up_s=0.0,
         on_timeout="roll_back",
+        class_gates=True,
     )
 
 

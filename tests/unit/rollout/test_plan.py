@@ -1,5 +1,6 @@
 """Plans that no rollout could follow."""
 
+import msgspec
 import pytest
 
 from canary.rollout.plan import Plan, ShadowStage, Stage, Watch
@@ -38,3 +39,13 @@ def test_each_fault_is_named(fields: dict[str, object], words: str) -> None:
 def test_equal_plans_have_equal_hashes_and_others_do_not() -> None:
     assert a_plan().hash == a_plan().hash
     assert a_plan().hash != a_plan(warm_up_s=1.0).hash
+
+
+def test_a_plan_that_was_stored_before_classes_had_gates_means_and_hashes_the_same() -> None:
+    stored = b'{"name":"default"}'
+    plan = msgspec.json.decode(stored, type=Plan)
+    assert plan == Plan(name="default")
+    assert not plan.class_gates
+    assert msgspec.json.encode(plan) == stored
+    assert plan.hash == "649545a3b6a068b8f580d3561e38ac4b"
+    assert Plan(name="default", class_gates=True).hash != plan.hash
