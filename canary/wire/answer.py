@@ -163,13 +163,19 @@ class AnswerShape(Shape):
     def head_of(self, values: tuple[bytes, ...], lines: bytes) -> AnswerHead:
         """The head with these values; `lines` as they go on."""
         head = self._head
+        if self._last is not None and values is self._last[1][0]:
+            return head  # nothing but the length is open, and it is as it was
         noted = head.noted
         if self._places:
             notes = list(noted)
             for number, index, name in self._places:
                 notes[index] = (name, values[number].decode("ascii"))
             noted = tuple(notes)
-        return AnswerHead(head.status, (), noted, lines, BY_LENGTH, int(values[self._length_at]))
+        made = AnswerHead(head.status, (), noted, lines, BY_LENGTH, int(values[self._length_at]))
+        if len(values) == 1:
+            self._head = made
+            self._last = (lines + b"\r\n", (values, len(lines) + 2))
+        return made
 
 
 def answer_shape(raw: bytes, head: AnswerHead, pattern: Pattern) -> AnswerShape | None:

@@ -84,7 +84,7 @@ def _never(_: bytes) -> None:
 class Shape:
     """A head as its peer writes it each time: the bytes around the values that it leaves open, and what these may be."""
 
-    __slots__ = ("_kinds", "_literals", "_match", "_uses", "_whole")
+    __slots__ = ("_kinds", "_last", "_literals", "_match", "_uses", "_whole")
 
     def __init__(self, literals: Sequence[bytes], kinds: Sequence[Kind]) -> None:
         """`literals`: what stands before, between and behind the open values; all but the first begin with an end of line."""
@@ -93,9 +93,12 @@ class Shape:
         self._whole: tuple[tuple[bytes, ...], int] = ((), len(literals[0]))
         self._match: Callable[[bytes], re.Match[bytes] | None] | None = None
         self._uses = 0
+        self._last: tuple[bytes, tuple[tuple[bytes, ...], int]] | None = None  # a whole head, and what it matched
 
     def match(self, data: bytes) -> tuple[tuple[bytes, ...], int] | None:
         """The open values, and where the head ends in `data`; None where it does not begin with a head of this shape."""
+        if self._last is not None and data.startswith(self._last[0]):
+            return self._last[1]
         if self._match is not None:
             found = self._match(data)
             return (found.groups(), found.end()) if found is not None else None
@@ -118,7 +121,7 @@ class Shape:
 
     def retire(self) -> None:
         """Matches nothing from now on and holds nothing: it was forgotten, though connections may still have it."""
-        self._literals, self._kinds, self._match = (), (), _never
+        self._literals, self._kinds, self._last, self._match = (), (), None, _never
 
     def _compile(self) -> None:
         """One expression in place of all steps: it costs as much as hundreds of them, so a shape has to be worth it."""
