@@ -9,6 +9,7 @@ under their nulls, whatever the baseline does. For a pair, h = yC - rho * yS - d
 """
 
 import math
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -130,6 +131,22 @@ def mixed(log_prior: Vector, log_e: Vector) -> Vector:
     terms -= top
     np.exp(terms, out=terms)
     return np.asarray(top + np.log(np.add.reduce(terms, axis=0))).reshape(whole.shape[:-1])
+
+
+@lru_cache(maxsize=128)
+def even(size: int) -> Vector:
+    """Log prior of so many components that weigh the same."""
+    prior = np.full(size, -math.log(size))
+    prior.flags.writeable = False
+    return prior
+
+
+def mixed_apart(log_prior: Vector, log_e: Vector) -> Vector:
+    """`mixed` of each row of a matrix as it is of that row alone, to the last bit: numpy adds a lone row up in pairs."""
+    whole = log_prior + log_e
+    top = np.maximum.reduce(whole, axis=1)
+    terms = np.exp(whole - top[:, None])
+    return np.asarray(top + np.log(np.add.reduce(terms, axis=1)))
 
 
 def rare_log_e(counts: tuple[tuple[float, int, int], ...], *, rho: float, ratios: tuple[float, ...]) -> float:

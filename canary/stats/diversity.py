@@ -93,10 +93,14 @@ def _of_segment(counts: AnswerCounts, promote: bool) -> Vector:
     return ones + factors[:, 1, None] * (of_candidate - candidate) + factors[:, 3, None] * (of_stable - stable)
 
 
+@lru_cache(maxsize=256)
 def _bins(counts: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Both sides of a look read them."""
     if len(counts) != BINS or min(counts) < 0:
         raise ValueError(f"{BINS} counts from 0 on expected, found {len(counts)}")
-    return np.array(counts, dtype=np.int64)
+    found = np.array(counts, dtype=np.int64)
+    found.flags.writeable = False
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from canary.stats.bets import bets, mixed, pooled_factors, stratum_factors, throughput_factors
+from canary.stats.bets import bets, even, mixed, pooled_factors, stratum_factors, throughput_factors
 from canary.stats.contrast import CELLS, Contrast, Metric, Rule, Vector
 from canary.stats.frozen import Scoring
 from canary.stats.side import Ints
@@ -89,8 +89,7 @@ class Family:
 
 def averaged(log_e: Vector) -> Vector:
     """The mean of e-values over the last axis."""
-    size = log_e.shape[-1]
-    return mixed(np.full(size, -math.log(size)), log_e)
+    return mixed(even(log_e.shape[-1]), log_e)
 
 
 def _log(share: float) -> float:

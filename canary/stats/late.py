@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from canary.stats.side import Counted, SegmentWeight
 from canary.stats.totals import Block, Totals, arrays_of
 from canary.stats.values import sides
 from canary.terms import Scored
+
+_AT_ONCE: Final = 16
+"""Minutes that are mixed together: what is larger costs more in fresh pages of memory than in sums."""
 
 
 class Late:
@@ -27,14 +31,14 @@ class Late:
         self._shares = log_shares(
             [max(1, minute - first + 1) for minute in minutes], whole=bool(minutes) and minutes[0] <= totals.first_minute
         )
-        self._places = {minute: place for place, minute in enumerate(minutes)}
-        self._running = running(self._summed(scoring, known, blocks))
         rates, _ = _sizes(scoring)
         shape = (len(minutes), len(self._family.rollback), *self._family.shape[1:])
         self._contrasts = np.full((len(minutes), len(scoring.contrasts)), -np.inf)
         if minutes:
+            self._running = running(_summed(scoring, known, blocks))
             rollback = list(self._family.rollback)
-            mixed = self._family.log_e(self._running[:, :rates].reshape(shape), rollback)
+            sums = np.array_split(self._running[:, :rates].reshape(shape), -(-len(minutes) // _AT_ONCE))
+            mixed = np.concatenate([self._family.log_e(some, rollback) for some in sums])
             self._contrasts[:, rollback] = self._family.rolled_back(mixed)
         self._scoring = scoring
 
@@ -55,18 +59,21 @@ class Late:
             whole = np.zeros(side.size)
             for one in found:
                 whole += side.components(one)
-            begun = side.combine(self._running[:, place : place + side.size]) if self._places else np.zeros(0)
+            begun = side.combine(self._running[:, place : place + side.size]) if len(self._contrasts) else np.zeros(0)
             log_e[side.name] = restarted_log_e(float(side.combine(whole)), begun, self._shares)
             place += side.size
         return log_e
 
-    def _summed(self, scoring: Scoring, known: Mapping[int, SegmentWeight], blocks: Sequence[Block]) -> Vector:
-        """What each minute adds to each component, segments in the order of their ids."""
-        summed = np.zeros((len(self._places), sum(_sizes(scoring))))
-        for block in sorted(blocks, key=lambda block: block.segment):
-            segment = known[block.segment]
-            summed[self._places[block.minute]] += _components(scoring, segment.weight_bp, segment.scored, block.counts)
-        return summed
+
+def _summed(scoring: Scoring, known: Mapping[int, SegmentWeight], blocks: Sequence[Block]) -> list[Vector]:
+    """What each minute adds to each component, by minute, segments in the order of their ids."""
+    summed: dict[int, Vector] = {}
+    for block in sorted(blocks, key=lambda block: (block.minute, block.segment)):
+        segment = known[block.segment]
+        parts = _components(scoring, segment.weight_bp, segment.scored, block.counts)
+        before = summed.get(block.minute)
+        summed[block.minute] = parts if before is None else before + parts
+    return list(summed.values())
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from canary.stats.bets import CLIP, largest_bet, mixed
+from canary.stats.bets import CLIP, even, largest_bet, mixed
 from canary.stats.contrast import Vector
 from canary.stats.grid import Grid, Known, Reading, Refused, Unknown, bin_of, rounding_number
 from canary.stats.kelly import LADDER, kelly
@@ -321,12 +321,17 @@ def combined(metric: MeanMetric, margin: Margin, parts: Vector) -> Vector:
     """Log e-value from added components, [..., pools * alternatives] -> [...]."""
     pools = pool_count(metric, margin)
     each = parts.reshape(*parts.shape[:-1], pools, -1)
-    log_e = mixed(np.full(each.shape[-1], -math.log(each.shape[-1])), each)
-    if pools == 1:
-        return np.asarray(log_e[..., 0])
+    log_e = mixed(even(each.shape[-1]), each)
+    return np.asarray(log_e[..., 0]) if pools == 1 else mixed(_half_pooled(pools), log_e)
+
+
+@lru_cache(maxsize=128)
+def _half_pooled(pools: int) -> Vector:
+    """Log prior of all strata together, and of each alone."""
     prior = np.full(pools, math.log((1 - POOLED_SHARE) / (pools - 1)))
     prior[0] = math.log(POOLED_SHARE)
-    return mixed(prior, log_e)
+    prior.flags.writeable = False
+    return prior
 
 
 def log_e(metric: MeanMetric, margin: Margin, found: Sequence[MeanCounts]) -> float:

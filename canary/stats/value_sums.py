@@ -1,12 +1,11 @@
 """Counts of values in people's terms: means in the metric's own unit, pairs won and lost, task classes, what was refused."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from canary.stats.bets import mixed
+from canary.stats.bets import even, mixed_apart
 from canary.stats.contrast import Vector
 from canary.stats.evidence import ClassEvidence
 from canary.stats.side import Ints
@@ -66,7 +65,7 @@ def class_rows(place: Place, counts: Sequence[Ints], parts: Vector, names: Seque
     width, values = place.mean.grid.width, _values(place)
     summed = sum(counts, np.zeros((len(names), 2 * width), dtype=np.int64))
     pools = parts.reshape(1 + len(names), -1)
-    prior = np.full(pools.shape[1], -math.log(pools.shape[1]))
+    log_e = mixed_apart(even(pools.shape[1]), pools[1:])
     return tuple(
         ClassEvidence(
             name=name,
@@ -74,9 +73,9 @@ def class_rows(place: Place, counts: Sequence[Ints], parts: Vector, names: Seque
             n_stable=int(row[width:].sum()),
             bad_candidate=float(row[: len(values)] @ values),
             bad_stable=float(row[width : width + len(values)] @ values),
-            log_e_rollback=float(mixed(prior, pool)),
+            log_e_rollback=found,
         )
-        for name, row, pool in zip(names, summed, pools[1:], strict=True)
+        for name, row, found in zip(names, summed, log_e.tolist(), strict=True)
     )
 
 

@@ -16,7 +16,7 @@ from canary.stats.late import Late
 from canary.stats.ratio import BROKEN_LOG_E, sample_ratio_log_e
 from canary.stats.side import Counted, SegmentWeight
 from canary.stats.tables import tables_of
-from canary.stats.totals import SegmentTotals, Totals, shape_of
+from canary.stats.totals import SegmentTotals, Totals, ints_of, shape_of
 from canary.stats.values import rows as rows_of_values
 from canary.terms import BUCKETS, Scored
 
@@ -186,8 +186,8 @@ def _counted(scoring: Scoring, segment: SegmentWeight, settled: SegmentTotals) -
     return Counted(
         weight_bp=segment.weight_bp,
         scored=segment.scored,
-        rates=np.array(settled.counts, dtype=np.int64).reshape(scoring.strata, len(scoring.contrasts), CELLS),
-        values=np.array(settled.values or (0,) * shape.values, dtype=np.int64),
+        rates=ints_of(settled.counts).reshape(scoring.strata, len(scoring.contrasts), CELLS),
+        values=ints_of(settled.values) if settled.values else np.zeros(shape.values, dtype=np.int64),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from canary.stats.bets import CLIP, bets, largest_bet, log_factors, mixed, rare_log_e, scores
+from canary.stats.bets import CLIP, bets, even, largest_bet, log_factors, mixed, mixed_apart, rare_log_e, scores
 from canary.stats.contrast import Contrast, Rule
 from canary.stats.family import factors_of, family_of
 from canary.stats.scoring import freeze
@@ -151,3 +151,14 @@ def test_an_empty_profile_still_gives_a_family() -> None:
     scoring = freeze(a_profile(2), a_spec())
     assert np.isfinite(factors_of(scoring, 500)[0]).all()
     assert np.exp(family_of(scoring).log_prior).sum(axis=-1) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("size", [2, 7, 8, 10, 33])
+def test_mixtures_are_the_same_to_the_last_bit_however_many_are_taken_at_once(size: int) -> None:
+    """Looks at different times take different numbers of minutes together, and must agree."""
+    rows = np.random.default_rng(size).normal(0, 1, size=(400, size))
+    assert mixed_apart(even(size), rows).tolist() == [float(mixed(even(size), row)) for row in rows]
+    whole = mixed(even(size), rows).tolist()
+    for parts in (1, 7, 200):
+        assert [value for some in np.array_split(rows, parts) for value in mixed(even(size), some).tolist()] == whole
+    assert even(size).tolist() == [-math.log(size)] * size

@@ -91,3 +91,9 @@ def test_a_candidate_that_breaks_late_is_seen_though_the_old_bet_is_ruined() -> 
     blocks = dict(enumerate([*good, *bad], start=1))
     assert float(combine(sum(blocks.values(), np.zeros(3)))) < 0
     assert log_e(blocks) > math.log(20)
+
+
+def test_sums_run_from_the_newest_block_to_the_oldest_to_the_last_bit() -> None:
+    blocks = np.random.default_rng(3).normal(0, 5, size=(120, 9))
+    assert running(list(blocks)).tolist() == np.cumsum(blocks[::-1], axis=0)[::-1].tolist()
+    assert running(blocks[:1]).tolist() == blocks[:1].tolist()
