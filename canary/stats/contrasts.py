@@ -220,6 +220,11 @@ def _error_promote(draft: Draft, factor: float) -> Contrast:
     )
 
 
+def _slower(draft: Draft, count: Count) -> dict[str, Any]:
+    """Rollback side of a threshold: more of the candidate's answers are over it."""
+    return draft.tuned(count, lambda rate: tuple(min(rate(count) * times, LARGEST_SLOW_RATE) for times in SLOW_EFFECTS))
+
+
 def _slow_rollback(draft: Draft, quantile: Quantile) -> Contrast:
     def count(profile: Profile) -> tuple[int, int]:
         return profile.exceeding(quantile.stable_us), profile.n
@@ -230,7 +235,7 @@ def _slow_rollback(draft: Draft, quantile: Quantile) -> Contrast:
         age_us=draft.latency_age_us,
         candidate_us=quantile.candidate_us(quantile.margin.rollback_d),
         stable_us=quantile.stable_us,
-        **draft.tuned(count, lambda rate: tuple(min(rate(count) * times, LARGEST_SLOW_RATE) for times in SLOW_EFFECTS)),
+        **_slower(draft, count),
     )
 
 
@@ -294,7 +299,7 @@ def _tardy_rollback(draft: Draft, quantile: Quantile) -> Contrast:
         age_us=draft.first_byte_age_us,
         candidate_us=quantile.candidate_us(quantile.margin.rollback_d),
         stable_us=quantile.stable_us,
-        **draft.tuned(count, lambda rate: tuple(min(rate(count) * times, LARGEST_SLOW_RATE) for times in SLOW_EFFECTS)),
+        **_slower(draft, count),
     )
 
 

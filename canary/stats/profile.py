@@ -189,10 +189,6 @@ class Profile(Frozen, frozen=True, kw_only=True):
         """P(failed or scale * latency > threshold)."""
         return self.rate(self.exceeding(threshold_us, scale=scale))
 
-    def p_open(self, threshold_us: float, *, scale: float = 1.0) -> float:
-        """P(scale * latency > threshold and not ended before by a failure)."""
-        return self.rate(self.still_open(threshold_us, scale=scale))
-
 
 def _quantile_us(histogram: Histogram, share: float) -> int | None:
     target, reached = share * _total(histogram), 0
