@@ -127,9 +127,11 @@ class JournalWriter:
         if not self.accepts_bodies:
             frame = without_bodies(frame)
         # what is in flight changes after the frame is appended: a rotation in between must still carry its open frame
-        if self._append(_LIVE, payload_of(frame)) and frame.mirror:
-            self._waiting[exchange_id] = frame
-        self._opens.pop(exchange_id, None)
+        try:
+            if self._append(_LIVE, payload_of(frame)) and frame.mirror:
+                self._waiting[exchange_id] = frame
+        finally:  # an answer that cannot be encoded is over all the same: carried along it would stay for ever
+            self._opens.pop(exchange_id, None)
 
     def pair(self, frame: Pair) -> None:
         """Buffers a pair behind its live frame; one whose live frame was dropped is dropped too."""
@@ -140,8 +142,10 @@ class JournalWriter:
             return
         if not self.accepts_bodies:
             frame = Pair(live=without_bodies(frame.live), shadow=replace(frame.shadow, body=b"", tail=b""))
-        self._append(_PAIR, payload_of(frame))
-        self._waiting.pop(exchange_id, None)
+        try:
+            self._append(_PAIR, payload_of(frame))
+        finally:
+            self._waiting.pop(exchange_id, None)
 
     def tick(self, frame: Tick) -> None:
         """Writes a tick and keeps house: bounds, rotation, a folder that could not be made before. Once a second."""

@@ -231,6 +231,21 @@ def test_text_that_is_no_unicode_is_written_escaped(tmp_path: Path) -> None:
     assert live.request_headers == (("x-\\udcff", "y"),)
 
 
+def test_what_cannot_be_encoded_is_not_carried_for_ever(tmp_path: Path) -> None:
+    clock = TestClock()
+    writer = JournalWriter.create(tmp_path, clock=clock, spool_max_bytes=1 << 30, rotation=Rotation(segment_s=60.0))
+    too_late = a_side(end_us=1 << 70)
+    opened, live = an_open(), a_live()
+    with pytest.raises(OverflowError):
+        write(writer, opened, a_live(opened.exchange_id, side=too_late))
+    with pytest.raises(OverflowError):
+        write(writer, live, a_pair(live, too_late))
+    clock.move(61)
+    write(writer, a_tick(61))
+    assert the_journal(tmp_path).segments() == [0, 1]
+    assert read_all(the_journal(tmp_path), Offset(1, 0)) == ([], [], False)
+
+
 def test_close_frees_the_lock(tmp_path: Path) -> None:
     writer = a_writer(tmp_path)
     writer.live(a_live(an_id()))
