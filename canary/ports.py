@@ -10,7 +10,7 @@ from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
-from canary.terms import Frozen
+from canary.terms import Frozen, Measures
 
 
 class Clock(Protocol):
@@ -50,6 +50,11 @@ class PlanInForce(Frozen, frozen=True, kw_only=True):
     rollouts: tuple[RolloutState, ...]  # those not final
     calibrations: tuple[RolloutState, ...] = ()  # open rounds: stable compared with itself, without traffic of their own
     led: bool = False  # a controller's lease was alive, by the database's clock
+
+    def measures(self, route: str) -> Measures | None:
+        """What a route declares beside failures and latency; None where no such route is published."""
+        spec = self.published.config.route(route) if self.published is not None else None
+        return spec.measures if spec is not None else None
 
 
 class SidecarAck(Frozen, frozen=True, kw_only=True):

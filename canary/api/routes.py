@@ -196,14 +196,14 @@ def _order(action: Action) -> _Handler:
 
 
 async def _pairs(request: web.Request) -> web.Response:
-    query = asked.pair_query(request)
-    found = (
-        await request.app[SERVICES]
-        .use()
-        .pairs.list(route=query.route, rollout=query.rollout, differing=query.differing, limit=query.limit, before=query.before)
+    query, books = asked.pair_query(request), request.app[SERVICES].use()
+    found = await books.pairs.list(
+        route=query.route, rollout=query.rollout, differing=query.differing, limit=query.limit, before=query.before
     )
-    return web.json_response(views.pairs(found))
+    return web.json_response(views.pairs(found, await books.plans.in_force()))
 
 
 async def _pair(request: web.Request) -> web.Response:
-    return web.json_response(views.pair(await request.app[SERVICES].use().pairs.show(request.match_info["id"][:64])))
+    books = request.app[SERVICES].use()
+    found = await books.pairs.show(request.match_info["id"][:64])
+    return web.json_response(views.pair(found, await books.plans.in_force()))

@@ -11,6 +11,7 @@ from canary.api.services import Reloaded
 from canary.control.sight import NOTHING_SEEN, Sighted
 from canary.ports import PlanInForce
 from canary.rollout.calibration import CONFIDENCE, Round, real_route, summed
+from canary.rollout.declared import declared, in_short
 from canary.rollout.estimates import ALPHA, Estimate
 from canary.rollout.families import FleetSummary
 from canary.rollout.harm import told
@@ -21,6 +22,7 @@ from canary.rollout.verdicts import gates_of, verdicts_of
 from canary.split.spec import RouteSpec
 from canary.stats.profile import Profile
 from canary.store.pairs import PairDetail, PairSummary
+from canary.terms import Measures
 
 _STATE_ONLY = ("salt", "scoring", "segments", "plan", "class_shares")
 _HEAVY = frozenset({"totals", "read"})
@@ -134,14 +136,23 @@ def _route(spec: RouteSpec, plan: PlanInForce) -> dict[str, Any]:
     }
 
 
-def pairs(found: Sequence[PairSummary]) -> dict[str, Any]:
+def pairs(found: Sequence[PairSummary], plan: PlanInForce) -> dict[str, Any]:
     """A list of pairs, newest first."""
-    return {"pairs": [_plain(summary) for summary in found]}
+    return {"pairs": [_summary(summary, plan.measures(summary.route)) for summary in found]}
 
 
-def pair(detail: PairDetail) -> dict[str, Any]:
+def _summary(found: PairSummary, measures: Measures | None) -> dict[str, Any]:
+    """A pair with its declared values side by side, each with its unit and what can be told of it."""
+    shown: dict[str, Any] = _plain(found)
+    for lane in ("live", "shadow"):
+        del shown[lane]["facts"]
+    rows = declared(measures, found.live.facts, found.shadow.facts)
+    return shown | {"values": [_plain(row) for row in rows], "values_text": in_short(rows)}
+
+
+def pair(detail: PairDetail, plan: PlanInForce) -> dict[str, Any]:
     """One pair with what is kept of it; a body that is no text stands in base64."""
-    shown: dict[str, Any] = _plain(detail.summary)
+    shown = _summary(detail.summary, plan.measures(detail.summary.route))
     shown |= {"method": detail.method, "path": detail.path, "arm": detail.arm}
     for name in ("request_headers", "response_headers"):
         shown[name] = msgspec.json.decode(getattr(detail, name) or "null")

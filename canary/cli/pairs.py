@@ -31,12 +31,22 @@ def list_(*, rollout: str, differing: bool, admin: str | None, as_json: bool, **
         shown.print_json(found)
         return
     rows = [
-        (p["exchange_id"], p["route"], shown.ago(p["start_at"]), _side(p["live"]), _side(p["shadow"]), _word(p))
+        (
+            p["exchange_id"],
+            p["route"],
+            shown.ago(p["start_at"]),
+            _side(p["live"]),
+            _side(p["shadow"]),
+            _word(p),
+            p["values_text"],
+        )
         for p in found["pairs"]
     ]
+    columns = ("id", "route", "when", "live", "shadow", "answers", "values, live / shadow")
+    valued = any(row[-1] for row in rows)
     shown.print_table(
-        ("id", "route", "when", "live", "shadow", "answers"),
-        rows,
+        columns if valued else columns[:-1],
+        rows if valued else [row[:-1] for row in rows],
         empty="no pairs: they come from requests that a rollout in shadow copies to its candidate",
     )
 
@@ -54,6 +64,9 @@ def show(id_: str, *, admin: str | None, as_json: bool) -> None:
     click.echo(f"{pair['exchange_id']}  {pair['method']} {pair['path']}  route {pair['route']}  {_word(pair)}")
     for lane in ("live", "shadow"):
         click.echo(f"{lane:<7} {_side(pair[lane])}, {pair[lane]['bytes']} bytes")
+    if pair["values"]:
+        click.echo("")
+        shown.print_table(("metric", "live", "shadow", "kind"), [_value(row) for row in pair["values"]], empty="")
     bodies = pair["bodies"]
     if not bodies:
         click.echo("bodies were not recorded (record.bodies in canary.yaml), or are kept no longer")
@@ -68,6 +81,10 @@ def _side(side: dict[str, Any]) -> str:
     latency = side["latency_us"]
     took = f"{latency / 1000:.1f} ms" if latency is not None else side["ending"]
     return f"{side['version']} {side['status'] or '-'} {took}{', failed' if side['failed'] else ''}"
+
+
+def _value(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["name"], row["live"]["text"], row["shadow"]["text"], row["kind"] or "no longer declared"
 
 
 def _word(pair: dict[str, Any]) -> str:

@@ -110,12 +110,14 @@ class Console:
         """The newest pairs, of one rollout or of all."""
         rollout, differing = request.query.get("rollout", ""), request.query.get("differing") == "1"
         before = request.query.get("before") or None
-        found = await self._use().pairs.list(
-            route=None, rollout=rollout or None, differing=differing, limit=_PAIRS, before=before
-        )
+        books = self._use()
+        found = await books.pairs.list(route=None, rollout=rollout or None, differing=differing, limit=_PAIRS, before=before)
+        plan = await books.plans.in_force()
+        lines = [line_of(pair, plan.measures(pair.route)) for pair in found]
         return self._page(
             "pairs.html",
-            pairs=[line_of(pair) for pair in found],
+            pairs=lines,
+            with_values=any(line.values for line in lines),
             rollout=rollout,
             differing=differing,
             older=found[-1].exchange_id if len(found) == _PAIRS else "",
@@ -123,7 +125,10 @@ class Console:
 
     async def pair(self, request: web.Request) -> web.Response:
         """Both answers to one request, side by side."""
-        return self._page("pair.html", sheet=pair_sheet_of(await self._use().pairs.show(request.match_info["id"][:64])))
+        books = self._use()
+        found = await books.pairs.show(request.match_info["id"][:64])
+        plan = await books.plans.in_force()
+        return self._page("pair.html", sheet=pair_sheet_of(found, plan.measures(found.summary.route)))
 
     async def file(self, request: web.Request) -> web.Response:
         """The style sheet and the module that keeps a page fresh."""

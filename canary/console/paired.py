@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from canary.rollout.declared import Declared, declared, in_short
 from canary.store.pairs import PairDetail, PairSide, PairSummary
-from canary.terms import Frozen
+from canary.terms import Frozen, Measures
 
 _SHOWN: Final = "not recorded"
 
@@ -18,12 +19,14 @@ class Line(Frozen, frozen=True, kw_only=True):
     shadow: str
     word: str
     tone: str
+    values: str  # declared values in one line; empty where none are stored
 
 
 class Half(Frozen, frozen=True, kw_only=True):
     """One version's answer."""
 
     title: str
+    version: str
     facts: tuple[tuple[str, str], ...]
     body: str
 
@@ -34,10 +37,11 @@ class Sheet(Frozen, frozen=True, kw_only=True):
     line: Line
     request: str
     request_body: str
+    declared: tuple[Declared, ...]
     halves: tuple[Half, Half]
 
 
-def line_of(pair: PairSummary) -> Line:
+def line_of(pair: PairSummary, measures: Measures | None = None) -> Line:
     """A pair in one line."""
     word, tone = _word(pair)
     return Line(
@@ -48,21 +52,27 @@ def line_of(pair: PairSummary) -> Line:
         shadow=_short(pair.shadow),
         word=word,
         tone=tone,
+        values=in_short(_declared(pair, measures)),
     )
 
 
-def sheet_of(pair: PairDetail) -> Sheet:
+def sheet_of(pair: PairDetail, measures: Measures | None = None) -> Sheet:
     """A pair with both answers."""
     bodies = pair.bodies
     return Sheet(
-        line=line_of(pair.summary),
+        line=line_of(pair.summary, measures),
         request=f"{pair.method} {pair.path}".strip() or _SHOWN,
         request_body=_text(bodies.request, bodies.request_truncated) if bodies else _SHOWN,
+        declared=_declared(pair.summary, measures),
         halves=(
             _half("Live answer", pair.summary.live, _text(bodies.live, bodies.live_truncated) if bodies else _SHOWN),
             _half("Shadow answer", pair.summary.shadow, _text(bodies.shadow, bodies.shadow_truncated) if bodies else _SHOWN),
         ),
     )
+
+
+def _declared(pair: PairSummary, measures: Measures | None) -> tuple[Declared, ...]:
+    return declared(measures, pair.live.facts, pair.shadow.facts)
 
 
 def _half(title: str, side: PairSide, body: str) -> Half:
@@ -75,7 +85,7 @@ def _half(title: str, side: PairSide, body: str) -> Half:
         ("Latency", _ms(side.latency_us)),
         ("Size", f"{side.bytes} bytes"),
     )
-    return Half(title=title, facts=facts, body=body)
+    return Half(title=title, version=side.version, facts=facts, body=body)
 
 
 def _short(side: PairSide) -> str:

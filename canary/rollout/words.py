@@ -28,6 +28,9 @@ COUNTED: Final = {
 """What the numbers of a metric count, where that is not its name."""
 
 _LARGEST_IN_FULL: Final = math.log(1e9)
+_WHOLE_FROM: Final = 1_000
+_UNREADABLE_FROM: Final = 1e12
+_UNREADABLE_BELOW: Final = 1e-6
 
 
 def name_of(metric: str) -> str:
@@ -111,8 +114,20 @@ def pairs(metric: MetricEvidence) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """An amount in its metric's unit, four digits: `0.004212 USD`."""
-    return f"{value:,.4g} {unit}".strip()
+    """An amount in its metric's unit, four digits: `0.004212 USD`, `12,346 tokens`."""
+    return f"{number(value)} {unit}".strip()
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """Four digits without an exponent, as far as one can read that; `sign`: with a plus where it is more."""
+    size, plus = abs(value), "+" if sign else ""
+    if size >= _WHOLE_FROM:
+        return f"{value:{plus},.0f}" if size < _UNREADABLE_FROM else f"{value:{plus}.3e}"
+    if 0 < size < _UNREADABLE_BELOW:
+        return f"{value:{plus}.3e}"
+    digits = max(0, 3 - math.floor(math.log10(size))) if size else 0
+    text = f"{value:{plus}.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _plain(value: float) -> str:

@@ -19,7 +19,7 @@ _COLUMNS: Final = """
 SELECT exchange_id, recorded_at, start_at, route, rollout, segment, live_version, shadow_version,
        live_status, live_ending, live_failed, live_latency_us, live_ttfb_us, live_end_us, live_bytes,
        shadow_status, shadow_ending, shadow_failed, shadow_latency_us, shadow_ttfb_us, shadow_end_us, shadow_bytes,
-       same_status, same_body, lost, differs
+       same_status, same_body, lost, differs, facts AS live_facts, shadow_facts
 FROM pairs"""
 # Exchange ids begin with the time of their start: their order is the order in time, and the primary key serves it.
 _LIST: Final = f"""{_COLUMNS}
@@ -46,6 +46,7 @@ class PairSide(Frozen, frozen=True, kw_only=True):
     ttfb_us: int | None
     end_us: int
     bytes: int
+    facts: dict[str, float | str | None] | None = None  # declared values by name; None: nothing was recorded
 
 
 class PairSummary(Frozen, frozen=True, kw_only=True):
@@ -142,6 +143,7 @@ def _side(row: dict[str, Any], lane: str) -> PairSide:
         ttfb_us=row[f"{lane}_ttfb_us"],
         end_us=row[f"{lane}_end_us"],
         bytes=row[f"{lane}_bytes"],
+        facts=row[f"{lane}_facts"],
     )
 
 

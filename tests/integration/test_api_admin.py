@@ -17,6 +17,7 @@ from canary.stats.evidence import Alert
 from canary.stats.profile import Profile
 from canary.terms import Action, Phase
 from tests.support.admin_world import PAIR, AdminWorld
+from tests.support.declaring import declaring
 from tests.support.rollouts import a_metric, a_state, an_evidence, at
 from tests.support.store_rows import a_decision
 
@@ -109,6 +110,22 @@ async def test_words_for_what_is_not_there_or_not_allowed(client: Any) -> None:
     found = await _created(client)
     assert (await client.post(f"/api/v1/rollouts/{found['id']}/hold", json={"reason": " "})).status in {400, 422}
     assert (await client.post(f"/api/v1/rollouts/{found['id']}/hold", json={"reason": "x", "full": True})).status == 400
+
+
+async def test_pairs_say_their_declared_values(client: Any, world: AdminWorld) -> None:
+    assert (await (await client.get(f"/api/v1/pairs/{PAIR}")).json())["values"] == []
+    await declaring(world)
+    pair = await (await client.get(f"/api/v1/pairs/{PAIR}")).json()
+    assert [(row["name"], row["kind"], row["unit"]) for row in pair["values"]][:2] == [
+        ("cost", "mean", "USD"),
+        ("refused", "rate", ""),
+    ]
+    assert pair["values"][0]["live"] == {"state": "told", "value": 0.004, "text": "0.004 USD"}
+    assert [row["shadow"]["state"] for row in pair["values"]] == ["told", "absent", "unreadable"]
+    assert "facts" not in pair["live"], "said once"
+    (listed,) = (await (await client.get("/api/v1/pairs")).json())["pairs"]
+    assert listed["values"] == pair["values"]
+    assert listed["values_text"].startswith("cost 0.004 USD / 0.0055 USD, refused no / absent")
 
 
 async def test_pairs_are_listed_by_filters_and_shown_with_bodies(client: Any, world: AdminWorld) -> None:

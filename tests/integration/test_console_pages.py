@@ -7,6 +7,7 @@ import pytest
 
 from canary.terms import Phase
 from tests.support.admin_world import PAIR, AdminWorld
+from tests.support.declaring import declaring
 from tests.support.rollouts import a_state, an_evidence, breached
 from tests.support.store_rows import a_decision
 
@@ -79,6 +80,19 @@ async def test_a_pair_shows_both_answers(client: Any) -> None:
     assert "statuses differ" in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "2 bytes that are no text" in page
+
+
+async def test_declared_values_stand_side_by_side(client: Any, world: AdminWorld) -> None:
+    assert "Declared values" not in await _page(client, f"/pairs/{PAIR}"), "none are stored"
+    assert "Values, live / shadow" not in await _page(client, "/pairs")
+    await declaring(world)
+    page = await _page(client, f"/pairs/{PAIR}")
+    assert '<th scope="row">cost</th><td>0.004 USD</td><td>0.0055 USD</td><td>mean</td>' in page
+    assert '<th scope="row">refused</th><td>no</td><td class="soft">absent</td><td>rate</td>' in page
+    assert '<th scope="row">score</th><td>8 &lt;b&gt;points&lt;/b&gt;</td><td class="soft">unreadable</td><td>mean</td>' in page
+    assert "Live (v1)" in page
+    line = "<td>cost 0.004 USD / 0.0055 USD, refused no / absent, score 8 &lt;b&gt;points&lt;/b&gt; / unreadable</td>"
+    assert line in await _page(client, "/pairs")
 
 
 async def test_only_its_own_files_are_served(client: Any) -> None:

@@ -59,6 +59,15 @@ async def test_a_summary_says_both_sides(database: Database) -> None:
     assert (pair.differs, pair.same_body, pair.lost, pair.segment) == (True, False, False, 7)
 
 
+async def test_declared_values_are_told_apart(database: Database) -> None:
+    row = a_pair_row(facts='{"cost":0.0042,"score":null,"refused":"unreadable"}')
+    await Recorder(database).commit(a_batch(pairs=[row]))
+    (pair,) = await Pairs(database).list()
+    assert pair.live.facts == {"cost": 0.0042, "score": None, "refused": "unreadable"}
+    assert pair.shadow.facts is None, "nothing was recorded of the copy"
+    assert (await Pairs(database).show(pair.exchange_id)).summary == pair
+
+
 async def test_one_pair_is_shown_with_its_outcome_and_bodies(database: Database) -> None:
     key = an_exchange_id()
     bodies = Bodies(request=b"ask", live=b"one", shadow=b"two")

@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from canary.api.services import Books, Reloaded, Services
 from canary.app.admin import admin_application
+from canary.config.document import Config
 from canary.control.books import Books as ControlBooks
 from canary.control.sight import Sighted
 from canary.errors import NotFound
@@ -42,16 +43,17 @@ class FakePairs:
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
+        self.summary = a_pair_summary()
 
     async def list(self, **asked: Any) -> Sequence[PairSummary]:
         self.asked = asked
-        return [a_pair_summary()]
+        return [self.summary]
 
     async def show(self, exchange_id: str) -> PairDetail:
         if exchange_id != PAIR:
             raise NotFound(f"no pair {exchange_id}")
         bodies = Bodies(request=b'{"q":1}', live=b"<script>alert(1)</script>", shadow=b"\xff\xfe", live_truncated=True)
-        return PairDetail(summary=a_pair_summary(), method="POST", path="/v1/x", arm="stable", bodies=bodies)
+        return PairDetail(summary=self.summary, method="POST", path="/v1/x", arm="stable", bodies=bodies)
 
 
 class AdminWorld:
@@ -76,8 +78,8 @@ class AdminWorld:
         self.services = Services(reload=self._reload)
         self.services.books = Books(control=control, pairs=self.pairs, see=self._see)
 
-    async def publish(self) -> None:
-        await self.books.plans.publish(a_config(), by="test")
+    async def publish(self, config: Config | None = None) -> None:
+        await self.books.plans.publish(config or a_config(), by="test")
 
     def client(self, *, token: str | None = None, host: str = "127.0.0.1") -> "TestClient[Any, Any]":
         return TestClient(TestServer(admin_application(self.services, token=token, host=host)))

@@ -32,9 +32,10 @@ def a_version(name: str = "v1", **fields: Any) -> VersionSpec:
     return VersionSpec(**({"name": name, "hash": f"hash-{name}", "upstream": f"http://127.0.0.1:9/{name}"} | fields))
 
 
-def a_route(name: str = "chat", *, versions: tuple[VersionSpec, ...] | None = None, stable: str = "v1") -> RouteSpec:
-    """A route with v1 and v2."""
-    return RouteSpec(name=name, match=MatchSpec(), versions=versions or (a_version("v1"), a_version("v2")), stable=stable)
+def a_route(name: str = "chat", *, versions: tuple[VersionSpec, ...] | None = None, **fields: Any) -> RouteSpec:
+    """A route with v1 and v2, v1 in charge."""
+    usual = {"match": MatchSpec(), "versions": versions or (a_version("v1"), a_version("v2")), "stable": "v1"}
+    return RouteSpec(name=name, **(usual | fields))
 
 
 def a_config(*routes: RouteSpec, **fields: Any) -> Config:

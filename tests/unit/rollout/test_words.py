@@ -61,3 +61,25 @@ def test_latency_counts_slow_answers() -> None:
 
 def test_an_unknown_metric_reads_as_words() -> None:
     assert words.name_of("schema_invalid") == "schema invalid"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.004212, "0.004212"),
+        (0.0000042123, "0.000004212"),
+        (12_345.678, "12,346"),
+        (999.96, "1000"),
+        (1.0, "1"),
+        (12.50001, "12.5"),
+        (100.0, "100"),
+        (0.0, "0"),
+        (-3.25, "-3.25"),
+        (1e-9, "1.000e-09"),
+        (1e15, "1.000e+15"),
+    ],
+)
+def test_amounts_have_four_digits_and_no_exponent_where_one_can_do_without(value: float, text: str) -> None:
+    assert words.number(value) == text
+    assert words.number(value, sign=True) == ("+" if value >= 0 else "") + text
+    assert words.amount(value, "USD") == f"{text} USD"
