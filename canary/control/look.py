@@ -104,7 +104,7 @@ class _Reading:
         except CountersMoved:
             self._ledger.stale = True
         if self._ledger.stale:
-            self._ledger = self._anew()
+            self._ledger, self._newest = self._anew(), 0  # the mark too: should this reading break off, the next begins anew
             rows, self._newest = await counters.read(rollout)
             self._ledger.add(rows)
 
