@@ -1,7 +1,7 @@
 """Integer counts: rows of cells as journals commit them, and what of them is settled."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,9 @@ _MINUTE_US: Final = _MINUTE_S * _SECOND_US
 _SECOND_MASK: Final = 0xFF << SECOND_SHIFT
 _STRATUM_MASK: Final = (1 << METRIC_SHIFT - STRATUM_SHIFT) - 1
 _CODE_MASK: Final = ~(_SECOND_MASK | _STRATUM_MASK << STRATUM_SHIFT)
-_CORRECTABLE_MIN: Final = 120
-"""For this long a newer row can still replace a folded minute. Nothing settled changes any more, so it need not be longer."""
+CORRECTABLE_MIN: Final = 180
+"""For this long a newer row can still replace a folded minute. Nothing settled changes any more, but it is longer than minutes
+are told apart: what becomes part of a total must still be at hand, to be taken out."""
 
 _SLACK_MIN: Final = 10
 """Clocks of journals differ, and the one in the middle may go back when another takes its place."""
@@ -78,6 +79,7 @@ class Horizon(Frozen, frozen=True, kw_only=True):
 
 _Key = tuple[int, str, int]  # segment, journal, minute
 _Place = tuple[int, int]  # minute, segment
+_Reach: TypeAlias = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 
 class _Layout:
@@ -94,9 +96,9 @@ class _Layout:
         self.age_of_column = np.concatenate([np.tile(ages[:-_STARTS], scoring.strata), ages[-_STARTS:]])
         self.in_blocks = read_late(scoring)
 
-    def reach(self, keys: Ints, counts: Ints, seconds: Ints) -> npt.NDArray[np.int32]:
+    def reach(self, keys: Ints, counts: Ints, seconds: Ints) -> Ints:
         """Rates and starts of a row, summed from the minute's start to each second, [61, columns]."""
-        found = np.zeros((_MINUTE_S + 1, self.rates + _STARTS), dtype=np.int32)
+        found = np.zeros((_MINUTE_S + 1, self.rates + _STARTS), dtype=np.int64)
         strata = keys >> STRATUM_SHIFT & _STRATUM_MASK
         for stratum in np.unique(strata).tolist():
             here = strata == stratum
@@ -105,7 +107,7 @@ class _Layout:
                 place * _MINUTE_S + seconds[here], weights=counts[here], minlength=len(codes) * _MINUTE_S
             ).reshape(len(codes), _MINUTE_S)
             meaning = np.array([self.tables.vector(code) for code in codes.tolist()]).reshape(len(codes), -1)
-            summed = np.cumsum(by_second.T @ meaning, axis=0).astype(np.int32)
+            summed = np.cumsum(by_second.T @ meaning, axis=0).astype(np.int64)
             found[1:, stratum * self.each : (stratum + 1) * self.each] += summed[:, :-_STARTS]
             found[1:, -_STARTS:] += summed[:, -_STARTS:]
         return found
@@ -133,7 +135,7 @@ class _Row:
 
     def __init__(self, row: CounterRow) -> None:
         self.row = row
-        self.reach: npt.NDArray[np.int32] | None = None
+        self.reach: _Reach | None = None
         self.whole: Ints | None = None  # of a total
         self.first_s = row.first_s if row.total else _AFTER_ALL
         self.last_s = row.last_s
@@ -142,7 +144,7 @@ class _Row:
     def revision(self) -> int:
         return self.row.revision
 
-    def summed(self, layout: _Layout) -> npt.NDArray[np.int32]:
+    def summed(self, layout: _Layout) -> _Reach:
         if self.reach is None:
             keys, counts = layout.arrays(self.row.cells)
             timed = keys >> METRIC_SHIFT < FIRST_VALUE
@@ -152,7 +154,9 @@ class _Row:
             if len(keys) and not self.row.total:
                 self.first_s = self.row.minute * _MINUTE_S + int(seconds.min())
                 self.last_s = self.row.minute * _MINUTE_S + int(seconds.max())
-            self.reach = layout.reach(keys, counts, seconds)
+            reach = layout.reach(keys, counts, seconds)
+            # A minute fits into half a word, and many are open at once; a total is of all time.
+            self.reach = reach if self.row.total else reach.astype(np.int32)
         return self.reach
 
 
@@ -178,6 +182,7 @@ class Ledger:
         self._packed: dict[_Place, Block] = {}  # the same as they are handed out, while they stay
         self._spans: dict[int, tuple[int, int]] = {}  # of folded minutes: first and last second of start
         self._layout: _Layout | None = None
+        self._forgot_at = 0  # the minute
 
     def add(self, rows: Iterable[CounterRow]) -> None:
         """Takes rows in; an older revision than the one at hand changes nothing."""
@@ -307,13 +312,15 @@ class Ledger:
         return made
 
     def _forget(self, now: int) -> None:
-        """Gives up what is needed only to correct a folded minute, once no correction can come."""
-        if len(self._folded) < 2 * _CORRECTABLE_MIN:
+        """Once a minute: gives up what is needed only to correct a folded minute, once no correction can come."""
+        if now == self._forgot_at:
             return
-        for key in [key for key in self._folded if key[2] < now - _CORRECTABLE_MIN]:
+        self._forgot_at, oldest = now, now - CORRECTABLE_MIN
+        for key in [key for key in self._folded if key[2] < oldest]:
             del self._folded[key]
             self._gone.add(key)
-        for place in [place for place in self._blocks if place[0] < now - 2 * LENGTH]:
+        self._absorbed = {key for key in self._absorbed if key[2] >= oldest}
+        for place in [place for place in self._blocks if place[0] < oldest]:
             del self._blocks[place]
             self._packed.pop(place, None)
 
@@ -333,7 +340,7 @@ class _Look:
     def add_total(self, row: _Row) -> None:
         """Adds a segment's total."""
         if row.whole is None:
-            row.whole = self._layout.whole(row)
+            row.whole, row.reach = self._layout.whole(row), None
         self._add_sum(row.row.segment, row.whole)
         self._add_span(row, np.full(self._ages, row.last_s + 1, dtype=np.int64))
 

@@ -4,12 +4,8 @@ A row is open until it is settled for every age, then added up, and kept for as 
 """
 
 from collections.abc import Iterator
-from typing import Final
 
-from canary.stats.counts import FLEET, CounterRow
-
-CORRECTABLE_MIN: Final = 180
-"""Longer than minutes are told apart: what becomes part of a total must still be at hand, to be taken out."""
+from canary.stats.counts import CORRECTABLE_MIN, FLEET, CounterRow
 
 Key = tuple[int, str, int]
 """Segment, journal, minute."""

@@ -4,11 +4,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from canary.stats.cells import END, WHOLE_MINUTE, arrays_of, pack
+from canary.stats.cells import END, START, WHOLE_MINUTE, arrays_of, pack
+from canary.stats.closed import total_cells
 from canary.stats.counts import CounterRow, Ledger, SegmentTotals, Totals, from_bytes, to_bytes
 from canary.stats.scoring import Fact
 from canary.stats.values import columns_of
 from canary.terms import Arm
+from tests.support.moving_rows import MovingRows
 from tests.support.plain_scores import Request
 from tests.support.scorings import a_horizon, a_scoring, a_scoring_of_classes, rows_of_requests
 from tests.support.streams import EPOCH_US
@@ -259,3 +261,47 @@ def test_the_minutes_that_may_be_added_up_are_those_that_no_late_bet_reads() -> 
     assert ledger.old_minute < EPOCH_US // 60_000_000
     look(ledger, 60.0 * 131)
     assert ledger.old_minute > EPOCH_US // 60_000_000
+
+
+def test_what_a_ledger_keeps_does_not_grow_with_the_rollouts_age() -> None:
+    ledger, store, seen, kept = Ledger(), MovingRows(), 0, []
+    for minute in range(600):
+        for journal in ("j0", "j1"):
+            store.put(journal, rows_of_requests(SCORING, [request(60.0 * minute + 1)]))
+        for keys in ([], store.keys()):
+            store.close(keys)
+            ledger.add(sorted(store.rows(seen), key=lambda row: row.revision))
+            seen = store.revision
+            totals = look(ledger, 60.0 * minute + 55, j1=60.0 * minute + 55)
+        store.fold(ledger.old_minute)
+        kept.append(sum(map(len, (ledger._open, ledger._folded, ledger._gone, ledger._absorbed, ledger._blocks))))
+    assert not ledger.stale
+    assert totals.segments[7].assigned_stable == 1_200
+    assert kept[-1] <= kept[300]
+
+
+def test_minutes_of_many_rows_become_totals_without_reading_anew() -> None:
+    """Several segments at once, or journals that wait to be closed, are more rows than minutes."""
+    ledger = Ledger()
+    rows = [fleet_row([request(60.0 * minute + 1)], segment=segment) for minute in range(140) for segment in (7, 8)]
+    ledger.add(rows)
+    look(ledger, 60.0 * 140)
+    taken = [row for row in rows if row.segment == 7 and row.minute <= ledger.old_minute]
+    total = msgspec.structs.replace(
+        taken[0], total=True, holds=5, revision=8, minute=ledger.old_minute, cells=total_cells([row.cells for row in taken])
+    )
+    ledger.add([total])
+    assert len(taken) > 1
+    assert not ledger.stale
+
+
+def test_a_total_may_hold_more_than_a_word_of_32_bits() -> None:
+    """A segment of 100,000 requests a second passes that in six hours."""
+    many = 3_000_000_000
+    key = pack(metric=START, stratum=0, arm=0, second=WHOLE_MINUTE, bin_index=0)
+    row = CounterRow(rollout="r", segment=7, journal="", minute=EPOCH_US // 60_000_000, cells=to_bytes({key: many}), revision=3)
+    ledger = Ledger()
+    ledger.add([msgspec.structs.replace(row, total=True, holds=2)])
+    totals = look(ledger, 1_000)
+    assert totals.segments[7].assigned_stable == many
+    assert cells(totals, "error_timeout.rollback") == (0, 0, many, 0)
