@@ -155,6 +155,7 @@ def _plan(name: str, plan: PlanModel) -> Plan:
         max_duration_s=plan.max_duration,
         on_timeout=plan.on_timeout,
         class_gates=plan.class_gates,
+        lean_on=plan.lean_on,
     )
 
 

@@ -162,6 +162,8 @@ def _plan(path: Path, plan: dict[str, Any]) -> Iterator[Finding]:
     holdback = attempt(units.share_bp, mapping(plan.get("watch")).get("holdback"))
     if holdback is not None and holdback > 5_000:
         yield (*path, "watch", "holdback"), False, "a holdback is at most 50%"
+    if plan.get("lean_on") == "pairs" and attempt(units.share_bp, mapping(plan.get("shadow")).get("share")) == 0:
+        yield (*path, "lean_on"), False, "pairs come from copies, and shadow.share is 0%: give the shadow a share, or say auto"
     yield from _margins((*path, "margins"), mapping(plan.get("margins")))
     for metric, share in mapping(plan.get("limits")).items():
         if attempt(units.share_bp, share) in {0, 10_000}:

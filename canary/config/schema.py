@@ -276,6 +276,9 @@ class PlanModel(Section):
     warm_up: Duration = _P.warm_up_s
     max_duration: Duration = _P.max_duration_s
     on_timeout: Literal["hold", "roll_back"] = "hold"
+    lean_on: Annotated[
+        Literal["auto", "pairs", "canary"], Field(description="where evidence against the candidate is looked for")
+    ] = _P.lean_on
     class_gates: Annotated[
         bool, Field(description="each task class with enough traffic must pass the promote gates by itself too")
     ] = _P.class_gates

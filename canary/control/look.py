@@ -30,7 +30,7 @@ class Seen(Frozen, frozen=True, kw_only=True):
     old_minute: int = 0  # the fleet's rows up to here may become totals: no bet reads them by the minute; 0: none
     profile: Profile | None = None  # of a pending rollout
     profile_n: int = 0
-    profile_per_s: float | None = None
+    profile_per_s: float | None = None  # over its whole hours, or over the last minute where there is none yet
 
 
 class Looks:
@@ -63,7 +63,8 @@ class Looks:
     async def _profile(self, state: RolloutState) -> Seen:
         profile = await self._counters.profile(state.route, state.stable_hash, hours=PROFILE_HOURS)
         growth = self._growth.setdefault(state.id, Growth())
-        return Seen(profile=profile, profile_n=profile.n, profile_per_s=growth.per_s(profile.n, self._elapsed()))
+        growing = growth.per_s(profile.n, self._elapsed())
+        return Seen(profile=profile, profile_n=profile.n, profile_per_s=profile.per_s or growing)
 
 
 class _Reading:

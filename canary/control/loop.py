@@ -99,7 +99,8 @@ class Loop:
             return
         if decision.action is Action.START:
             shares = class_shares(seen.profile, state.measures) if seen.profile is not None else ()
-            basis = msgspec.structs.replace(basis, scoring=_frozen(state, seen), class_shares=shares)
+            scoring = _frozen(state, seen, rate_per_s=before.profile_per_s)
+            basis = msgspec.structs.replace(basis, scoring=scoring, class_shares=shares)
         await enact(self._books, state, decision=decision, mandate=mandate, basis=basis)
         self._wrote(state, decision)
 
@@ -158,9 +159,9 @@ class Loop:
         self._books.histories.forget_all_but(rollouts)
 
 
-def _frozen(state: RolloutState, seen: Seen) -> Scoring | None:
+def _frozen(state: RolloutState, seen: Seen, *, rate_per_s: float | None) -> Scoring | None:
     """The scoring that a start freezes; None where there is too little of a profile, and then nothing is counted."""
     assert state.phase is Phase.PENDING, "only a pending rollout starts"
     if seen.profile is None or seen.profile_n < state.plan.min_profile:
         return None
-    return freeze(seen.profile, scoring_spec(state))
+    return freeze(seen.profile, scoring_spec(state, rate_per_s=rate_per_s))

@@ -8,6 +8,7 @@ import msgspec
 
 from canary.rollout import words
 from canary.rollout.harm import overspent
+from canary.rollout.lean import lean_of
 from canary.rollout.past import Past
 from canary.rollout.signs import FRESH_S, NO_SIGNS, Signs
 from canary.rollout.state import Decision, Reason, RolloutState
@@ -141,12 +142,18 @@ def _profile_short(look: Look) -> Decision | None:
         return None
     need = look.state.plan.min_profile
     if look.profile_n >= need:
-        because = f"started: profile of {look.profile_n:,} stable outcomes frozen ({need:,} needed)"
+        because = f"started: profile of {look.profile_n:,} stable outcomes frozen ({need:,} needed){_leaning(look)}"
         return Decision(action=Action.START, because=because, reason=Reason.PROFILE)
     waits = f"profile {look.profile_n}/{need}"
     if look.profile_per_s:
         waits += f", about {words.span((need - look.profile_n) / look.profile_per_s)} more at the present rate"
     return _wait(waits, Reason.PROFILE)
+
+
+def _leaning(look: Look) -> str:
+    plan = look.state.plan
+    lean = lean_of(plan, rate_per_s=look.profile_per_s, sticky=look.state.sticky)
+    return f"; {lean.because}" if lean.pairs or plan.lean_on == "pairs" else ""
 
 
 def _unacknowledged(look: Look) -> Decision | None:

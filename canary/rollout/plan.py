@@ -80,7 +80,8 @@ class Plan(Frozen, frozen=True, kw_only=True):
     warm_up_s: float = 30.0
     max_duration_s: float = 604_800.0
     on_timeout: Literal["hold", "roll_back"] = "hold"
-    shadow_lane_weight: float = 0.25
+    shadow_lane_weight: float = 0.25  # where the canary is leaned on; see `lean`
+    lean_on: Literal["auto", "pairs", "canary"] = "auto"
     class_gates: bool = False  # each task class with enough traffic must pass the promote gates by itself too
 
     @property
@@ -123,6 +124,8 @@ class Plan(Frozen, frozen=True, kw_only=True):
             found.append(f"watch: a holdback of {self.watch.holdback_bp / 100:g} % would take traffic back from the last stage")
         if not 0 <= self.shadow.share_bp <= BUCKETS:
             found.append(f"shadow: share {self.shadow.share_bp / 100:g} % is not between 0 % and 100 %")
+        if self.lean_on == "pairs" and not self.has_shadow:
+            found.append("lean_on: pairs come from copies, and shadow.share is 0 %: give the shadow a share, or say auto")
         return found
 
     def _number_problems(self) -> list[str]:

@@ -1,16 +1,19 @@
 """A plan's margins and a route's deadlines as the statistics ask for them."""
 
+from canary.rollout.lean import lean_of
 from canary.rollout.plan import MarginSpec, Plan
 from canary.rollout.state import RolloutState
 from canary.stats.diversity import answer_key
 from canary.stats.profile import Profile
-from canary.stats.spec import ErrorMargin, LatencyMargin, ScoringSpec, stage_factors
+from canary.stats.spec import PAIRED_WEIGHT, ErrorMargin, LatencyMargin, ScoringSpec, stage_factors
 from canary.terms import Measures
 
 
-def scoring_spec(state: RolloutState) -> ScoringSpec:
-    """What is asked of the statistics for this rollout; frozen with the profile when it starts."""
+def scoring_spec(state: RolloutState, *, rate_per_s: float | None = None) -> ScoringSpec:
+    """What is asked of the statistics for this rollout; frozen with the profile and its rate when it starts."""
     plan = state.plan
+    leans = lean_of(plan, rate_per_s=rate_per_s, sticky=state.sticky).pairs
+    weight = PAIRED_WEIGHT if leans else plan.shadow_lane_weight
     return ScoringSpec(
         answer_timeout_s=state.answer_timeout_s,
         connect_timeout_s=state.connect_timeout_s,
@@ -19,13 +22,15 @@ def scoring_spec(state: RolloutState) -> ScoringSpec:
         alpha_rollback=plan.alpha_rollback,
         alpha_promote=plan.alpha_promote,
         stage_factors=stage_factors([stage.weight_bp for stage in plan.stages]),
-        shadow_lane_weight=plan.shadow_lane_weight if plan.has_shadow else 0.0,
+        shadow_lane_weight=weight if plan.has_shadow else 0.0,
         min_candidate_events=plan.min_candidate_events,
         first_byte=_first_byte(plan) if state.measures.first_byte else (),
         measures=state.measures,
         answer_key=answer_key(state.salt),
         class_gates=plan.class_gates,
         sticky=state.sticky,
+        leans_on_pairs=leans,
+        rate_per_s=rate_per_s,
     )
 
 

@@ -190,7 +190,7 @@ def _begun(question: Question) -> RolloutState:
         connect_timeout_s=question.connect_timeout_s,
         measures=question.measures,
     )
-    scoring = freeze(question.profile, scoring_spec(pending))
+    scoring = freeze(question.profile, scoring_spec(pending, rate_per_s=question.rate_per_s))
     start = Decision(action=Action.START, because="")
     ids = list(range(1, 1 + len(segments_for(pending, Action.START))))
     return acknowledged(apply(pending, start, T0, segment_ids=ids, scoring=scoring), [0], T0)

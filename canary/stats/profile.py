@@ -1,9 +1,11 @@
 """Frozen summary of a route's stable traffic, folded as log-histograms."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from canary.stats.facts import Fact
 from canary.stats.value_profile import ValueProfile
@@ -11,6 +13,8 @@ from canary.terms import Frozen
 
 BINS_PER_OCTAVE: Final = 64
 """1.1 % wide: finer than any margin, and 2,112 integers at most per histogram."""
+
+HOUR_S: Final = 3_600
 
 _LARGEST_US: Final = 2**33
 _KIND_SHIFT: Final = 16
@@ -82,6 +86,20 @@ class Profile(Frozen, frozen=True, kw_only=True):
     failed_first: Histogram = ()
     strata: tuple["Profile", ...] = ()  # the same by stratum, up to the last that was seen; empty where there is one alone
     values: ValueProfile = ValueProfile()
+    per_s: float | None = None  # outcomes a second over the whole hours that it covers; None: not one hour is whole yet
+
+    @classmethod
+    def of_hours(cls, hours: Mapping[int, Mapping[int, int]], *, present: int) -> "Profile":
+        """The profile of cells by hour, with its rate. The first hour and the present one are not whole, and tell none."""
+        pooled: dict[int, int] = {}
+        for cells in hours.values():
+            for key, count in cells.items():
+                pooled[key] = pooled.get(key, 0) + count
+        first = min(hours, default=present)
+        whole = range(first + 1, present)
+        n = sum(_outcomes(hours[hour]) for hour in whole if hour in hours)
+        found = cls.of(pooled)
+        return msgspec.structs.replace(found, per_s=n / (len(whole) * HOUR_S)) if n else found
 
     @classmethod
     def of(cls, cells: dict[int, int]) -> "Profile":
@@ -110,7 +128,7 @@ class Profile(Frozen, frozen=True, kw_only=True):
         found: dict[int, list[tuple[int, int]]] = {kind: [] for kind in Kind}
         for (kind, bin_index), count in sorted(places.items()):
             found[kind].append((bin_index, count))
-        named = {kind.name.lower(): tuple(found[kind]) for kind in Kind}
+        named: dict[str, Any] = {kind.name.lower(): tuple(found[kind]) for kind in Kind}
         return cls(**named, strata=strata, values=values)
 
     def stratum(self, number: int) -> "Profile":
@@ -197,6 +215,12 @@ def _quantile_us(histogram: Histogram, share: float) -> int | None:
         if reached >= target:
             return math.ceil(upper_us(bin_index))
     return None
+
+
+def _outcomes(cells: Mapping[int, int]) -> int:
+    ended = {Kind.WELL_AGE, Kind.FAILED_AGE}
+    kinds = ((key >> _KIND_SHIFT, count) for key, count in cells.items())
+    return sum(count for kind, count in kinds if kind < _VALUES and kind & _KIND_MASK in ended)
 
 
 def _total(histogram: Iterable[tuple[int, int]]) -> int:

@@ -50,6 +50,10 @@ class Shares(Frozen, frozen=True, kw_only=True):
     rare: float = 0.15  # together: throughput, and what there is of client errors, abandoned, over the cap, diversity
 
 
+PAIRED_WEIGHT: Final = 0.75
+"""Of the shadow lane, where pairs are leaned on."""
+
+
 class ScoringSpec(Frozen, frozen=True, kw_only=True):
     """Everything that scoring depends on beside the profile."""
 
@@ -73,6 +77,8 @@ class ScoringSpec(Frozen, frozen=True, kw_only=True):
     answer_key: bytes = b""  # `diversity.answer_key(salt)`: which answers share a bin is the rollout's own
     class_gates: bool = False  # each task class with enough traffic must pass the promote gates by itself too
     sticky: bool = False  # units keep their arm: users are compared, not requests
+    leans_on_pairs: bool = False  # the lanes' weights are those of little traffic
+    rate_per_s: float | None = None  # of the route's requests when this was frozen; forecasts count with it
 
 
 def stage_factors(weights_bp: Sequence[int]) -> tuple[float, ...]:

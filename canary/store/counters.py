@@ -40,7 +40,7 @@ WHERE k.journal IS NOT NULL OR c.there"""
 _HORIZONS: Final = "SELECT j.journal, j.tick_at_us, j.dead" + _COUNTED + " ORDER BY j.journal"
 _FRESHNESS: Final = "SELECT extract(epoch FROM clock_timestamp() - max(j.ticked_at))::float8" + _COUNTED  # noqa: S608 - ours
 _PROFILE: Final = """
-SELECT cells
+SELECT hour, cells, floor(extract(epoch FROM now()) / 3600)::bigint
 FROM profiles
 WHERE route = %(route)s AND version_hash = %(version_hash)s AND hour > extract(epoch FROM now()) / 3600 - 1 - %(hours)s"""
 
@@ -100,7 +100,9 @@ class PostgresCounters:
     async def profile(self, route: str, version_hash: str, *, hours: int = 24) -> Profile:
         """The route's stable outcomes of the last hours, merged; an empty profile where there are none."""
         found = await self._database.rows(_PROFILE, {"route": route, "version_hash": version_hash, "hours": hours})
-        return Profile.of(summed(cells for (cells,) in found))
+        return Profile.of_hours(
+            by_hour((hour, cells) for hour, cells, _ in found), present=max((row[2] for row in found), default=0)
+        )
 
 
 def whole_rows(rollout: str, parts: Iterable[tuple[Any, ...]]) -> list[CounterRow]:
@@ -147,10 +149,11 @@ def _total_row(rollout: str, row: tuple[Any, ...]) -> CounterRow:
     )
 
 
-def summed(rows: Iterable[bytes]) -> dict[int, int]:
-    """The sum of many rows' cells."""
-    total: dict[int, int] = {}
-    for row in rows:
+def by_hour(rows: Iterable[tuple[int, bytes]]) -> dict[int, dict[int, int]]:
+    """The sum of all journals' cells, hour by hour."""
+    hours: dict[int, dict[int, int]] = {}
+    for hour, row in rows:
+        cells = hours.setdefault(hour, {})
         for key, count in from_bytes(row).items():
-            total[key] = total.get(key, 0) + count
-    return total
+            cells[key] = cells.get(key, 0) + count
+    return hours

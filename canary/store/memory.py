@@ -14,7 +14,7 @@ from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
-from canary.store.counters import check_nothing_missed, summed
+from canary.store.counters import by_hour, check_nothing_missed
 from canary.store.first_events import smallest
 from canary.store.memory_counts import CountTables
 from canary.store.publication import stable_after
@@ -254,10 +254,10 @@ class MemoryCounters:
 
     async def profile(self, route: str, version_hash: str, *, hours: int = 24) -> Profile:
         """The route's stable outcomes of the last hours, merged; an empty profile where there are none."""
-        since = self._store.clock.now().timestamp() / 3600 - 1 - hours
-        return Profile.of(
-            summed(cells for key, cells in self._store.profiles.items() if key[:2] == (route, version_hash) and key[2] > since)
-        )
+        now = self._store.clock.now().timestamp() / 3600
+        mine = ((key[2], cells) for key, cells in self._store.profiles.items() if key[:2] == (route, version_hash))
+        found = by_hour((hour, cells) for hour, cells in mine if hour > now - 1 - hours)
+        return Profile.of_hours(found, present=int(now))
 
     def _journals(self, rollout: str) -> list[str]:
         return self._store.counts.journals(rollout)

@@ -149,6 +149,19 @@ async def test_a_profile_sums_hours_and_journals_of_its_version(books: Books) ->
     assert (await books.counters.profile("chat", "h1")).n == 9
 
 
+async def test_a_profile_knows_the_rate_of_its_whole_hours(books: Books) -> None:
+    """Neither the first hour nor the present one is whole; an hour in which nothing came is one."""
+    hour, well = this_hour(), 3 << 16
+    counts = {0: 7, 2: 5, 3: 4, 4: 900}
+    profiles = [ProfileDelta("chat", "h1", hour - ago, to_bytes({well | 900: n})) for ago, n in counts.items()]
+    await books.recorder.commit(a_batch(0, 1, profiles=profiles))
+    await books.recorder.commit(a_batch(0, 1, journal="j2", profiles=[ProfileDelta("chat", "h2", hour, to_bytes({well: 50}))]))
+    per_s = (await books.counters.profile("chat", "h1")).per_s
+    assert per_s is not None
+    assert round(per_s * 3_600, 6) in {3.0, 4.0}  # 9 in 3 hours, and 16 in 4 where an hour ended meanwhile
+    assert (await books.counters.profile("chat", "h2")).per_s is None
+
+
 async def test_a_batch_is_a_value() -> None:
     batch = a_batch()
     with pytest.raises(AttributeError):

@@ -155,6 +155,11 @@ BROKEN = {
     "plan name": (f"{ROUTE}plans: {{§'a b': {{}}}}\n", "a name has 1 to 63"),
     "plan of nothing": (f"{ROUTE}plans:\n  p:§\n", "expected a mapping, found nothing"),
     "no stages": (plan("stages: §[]"), "has 0 entries, at least 1 is needed"),
+    "lean on pairs without a shadow": (
+        plan("shadow: {share: 0%}\n    lean_on: §pairs"),
+        "pairs come from copies, and shadow.share is 0%: give the shadow a share, or say auto",
+    ),
+    "lean on another thing": (plan("lean_on: §shadow"), "expected 'auto', 'pairs' or 'canary', found 'shadow'"),
     "stage without a weight": (plan("stages: [§{dwell: 5m}]"), "plans.p.stages.0.weight: is missing"),
     "weight without a sign": (plan("stages: [{weight: §5}]"), "expected a share with a percent sign"),
     "weight too fine": (plan("stages: [{weight: §0.005%}]"), "a share is exact to 0.01%"),

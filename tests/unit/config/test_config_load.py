@@ -113,6 +113,7 @@ plans:
     warm_up: 0
     on_timeout: roll_back
     class_gates: true
+    lean_on: pairs
 """
     assert loaded(text).config.plan("quick") == Plan(
         name="quick",
@@ -128,6 +129,7 @@ plans:
         warm_up_s=0.0,
         on_timeout="roll_back",
         class_gates=True,
+        lean_on="pairs",
     )
 
 

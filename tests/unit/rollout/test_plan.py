@@ -29,6 +29,7 @@ def test_the_default_plan_is_sound() -> None:
         ({"shadow_lane_weight": 1.0}, "shadow_lane_weight: 1"),
         ({"warm_up_s": -3.0}, "warm_up_s: -3"),
         ({"max_duration_s": 0.0}, "max_duration_s: 0"),
+        ({"lean_on": "pairs", "shadow": ShadowStage(share_bp=0)}, "lean_on: pairs come from copies, and shadow.share is 0 %"),
     ],
 )
 def test_each_fault_is_named(fields: dict[str, object], words: str) -> None:

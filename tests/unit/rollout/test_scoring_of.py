@@ -1,5 +1,7 @@
 """A plan as the statistics ask for it."""
 
+import pytest
+
 from canary.rollout.plan import Margins, MarginSpec, ShadowStage, Stage
 from canary.rollout.scoring_of import scoring_spec
 from tests.support.rollouts import a_plan, a_state
@@ -35,3 +37,25 @@ def test_early_stages_exclude_only_what_could_hurt_next() -> None:
 
 def test_a_plan_without_a_shadow_has_one_lane() -> None:
     assert scoring_spec(a_state(plan=a_plan(shadow=ShadowStage(share_bp=0)))).shadow_lane_weight == 0.0
+
+
+@pytest.mark.parametrize(
+    ("per_s", "fields", "weight"),
+    [
+        (0.1, {}, 0.75),  # 6 a minute: 18 an hour for the candidate
+        (10.0, {}, 0.25),
+        (None, {}, 0.25),
+        (0.1, {"lean_on": "canary"}, 0.25),
+        (10.0, {"lean_on": "pairs"}, 0.75),
+        (0.1, {"shadow": ShadowStage(share_bp=0)}, 0.0),
+    ],
+)
+def test_little_traffic_turns_the_lanes_round(per_s: float | None, fields: dict[str, object], weight: float) -> None:
+    spec = scoring_spec(a_state(plan=a_plan(**fields)), rate_per_s=per_s)
+    assert (spec.shadow_lane_weight, spec.leans_on_pairs, spec.rate_per_s) == (weight, weight == 0.75, per_s)
+
+
+def test_users_that_stay_are_weighed_as_ever() -> None:
+    plan = a_plan(lean_on="pairs")
+    spec = scoring_spec(a_state(plan=plan, sticky=True), rate_per_s=0.1)
+    assert (spec.shadow_lane_weight, spec.leans_on_pairs) == (0.25, False)

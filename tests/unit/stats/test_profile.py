@@ -94,3 +94,13 @@ def test_a_profile_survives_json_and_is_the_sum_of_its_parts() -> None:
     merged = Profile.of(cells)
     assert merged == profile_of(whole)
     assert msgspec.json.decode(msgspec.json.encode(merged), type=Profile) == merged
+
+
+def test_the_rate_is_that_of_whole_hours_and_none_before_there_is_one() -> None:
+    cells = {key: 3 for one in (fact(500), fact(900, failed=True)) for key in profile_cells(one, first_byte=True)}
+    whole = Profile.of_hours({100: cells, 101: cells, 103: cells, 104: cells}, present=104)
+    assert whole.n == 24
+    assert whole.per_s == pytest.approx(12 / 3 / 3_600)
+    for hours in ({}, {104: cells}, {103: cells, 104: cells}, {103: cells}):
+        assert Profile.of_hours(hours, present=104).per_s is None
+    assert Profile.of_hours({103: cells}, present=104) == Profile.of(cells)
