@@ -1,6 +1,7 @@
 """One journal's cumulative cells: what changed since the last commit is what the next one writes."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from canary.stats.cells import WHOLE, from_bytes, part_of, to_bytes
@@ -17,6 +18,8 @@ _Minute = tuple[str, int, int]
 """Rollout, segment, minute of start."""
 _Part = tuple[str, int, int, int]
 """The same, and the part of the minute."""
+_Hour = tuple[str, str, int]
+"""Route, version hash, hour of start."""
 
 
 class Cells:
@@ -26,9 +29,12 @@ class Cells:
         self._parts: dict[_Part, _Counts] = {}
         self._resting: dict[_Part, bytes] = {}
         self._in_one_piece: set[_Minute] = set()  # written so before minutes had parts: they stay so
-        self._hours: dict[tuple[str, str, int], _Counts] = {}
+        self._hours: dict[_Hour, _Counts] = {}
+        # A batch says the same few hundred keys again and again: they are gathered as they come and added up once.
+        self._gathered: dict[_Minute, list[int]] = {}
+        self._gathered_hours: dict[_Hour, list[int]] = {}
         self._changed_parts: set[_Part] = set()
-        self._changed_hours: set[tuple[str, str, int]] = set()
+        self._changed_hours: set[_Hour] = set()
         self._rested_minute = 0
 
     @classmethod
@@ -46,26 +52,21 @@ class Cells:
 
     def count(self, place: _Minute, keys: Iterable[int]) -> None:
         """Adds one to each key in the rows of (rollout, segment, minute of start)."""
-        in_one_piece = place in self._in_one_piece
-        for key in keys:
-            part = (*place, WHOLE if in_one_piece else part_of(key))
-            counts = self._parts.get(part)
-            if counts is None:
-                counts = self._parts[part] = self._woken(part)
-            counts[key] = counts.get(key, 0) + 1
-            self._changed_parts.add(part)
+        gathered = self._gathered.get(place)
+        if gathered is None:
+            gathered = self._gathered[place] = []
+        gathered += keys
 
-    def profile(self, place: tuple[str, str, int], keys: Iterable[int]) -> None:
+    def profile(self, place: _Hour, keys: Iterable[int]) -> None:
         """Adds one outcome of a version as stable, in its profile cells, to the row of (route, version hash, hour of start)."""
-        counts = self._hours.get(place)
-        if counts is None:
-            counts = self._hours[place] = {}
-        for key in keys:
-            counts[key] = counts.get(key, 0) + 1
-        self._changed_hours.add(place)
+        gathered = self._gathered_hours.get(place)
+        if gathered is None:
+            gathered = self._gathered_hours[place] = []
+        gathered += keys
 
     def take(self, tick_at_us: int) -> tuple[list[CounterDelta], list[ProfileDelta]]:
         """The rows that changed since the last call; forgets what is too old to change."""
+        self._add_up()
         parts = [
             CounterDelta(rollout, segment, minute, to_bytes(self._parts[rollout, segment, minute, part]), part)
             for rollout, segment, minute, part in sorted(self._changed_parts)
@@ -75,6 +76,27 @@ class Cells:
         self._changed_hours.clear()
         self._forget(tick_at_us)
         return parts, hours
+
+    def _add_up(self) -> None:
+        for place, gathered in self._gathered.items():
+            self._add_minute(place, Counter(gathered))
+        for hour, gathered in self._gathered_hours.items():
+            _add(self._hours.setdefault(hour, {}), Counter(gathered))
+            self._changed_hours.add(hour)
+        self._gathered.clear()
+        self._gathered_hours.clear()
+
+    def _add_minute(self, place: _Minute, found: Mapping[int, int]) -> None:
+        parts: dict[int, _Counts] = {}
+        in_one_piece = place in self._in_one_piece
+        for key, count in found.items():
+            parts.setdefault(WHOLE if in_one_piece else part_of(key), {})[key] = count
+        for number, counts in parts.items():
+            part = (*place, number)
+            if part not in self._parts:
+                self._parts[part] = self._woken(part)
+            _add(self._parts[part], counts)
+            self._changed_parts.add(part)
 
     def _woken(self, part: _Part) -> _Counts:
         resting = self._resting.pop(part, None)
@@ -92,3 +114,8 @@ class Cells:
         first_hour = tick_at_us // HOUR_US - KEPT_HOURS
         if len(self._hours) > KEPT_HOURS:
             self._hours = {place: counts for place, counts in self._hours.items() if place[2] >= first_hour}
+
+
+def _add(counts: _Counts, more: Mapping[int, int]) -> None:
+    for key, count in more.items():
+        counts[key] = counts.get(key, 0) + count

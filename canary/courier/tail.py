@@ -1,7 +1,6 @@
 """One journal's way into Postgres: read, fold, commit, release; from the committed offset on after any failure."""
 
 import asyncio
-import time
 from typing import Final
 
 import msgspec
@@ -20,9 +19,8 @@ from canary.store.framing import frame_bytes
 from canary.store.rows import RecordBatch
 from canary.store.spool import Batch, JournalDir, Offset
 
-POLL_S: Final = 0.05
-FEW_FRAMES: Final = 100  # fewer than this wait for more,
-PATIENCE_S: Final = 0.15  # but no longer
+POLL_S: Final = 0.05  # while there is nothing
+PAUSE_S: Final = 0.15  # after a commit that took all there was: each costs some milliseconds, however little it holds
 MOST_FRAMES: Final = 2_048  # a batch is folded in one turn of the loop: some 40 ms
 
 _log = structlog.get_logger("canary.courier")
@@ -49,7 +47,7 @@ class _Pending(msgspec.Struct):
 class Tail:
     """Carries one journal until its writer is dead and all of it is committed."""
 
-    def __init__(self, journal: JournalDir, context: Context, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, journal: JournalDir, context: Context) -> None:
         self.journal = journal
         self.finished = False
         self.tick_at_us = 0  # committed
@@ -62,8 +60,7 @@ class Tail:
         self._pending: _Pending | None = None
         self._limit = MOST_FRAMES
         self._suspect: int | None = None  # end of the one frame that Postgres refuses
-        self._waiting_since: float | None = None
-        self._patience_s = patience_s
+        self._behind = False  # more stood there than the last batch took
 
     async def run(self, stop: asyncio.Event) -> None:
         """Steps until the journal is finished, or is read to its end after `stop`."""
@@ -83,10 +80,12 @@ class Tail:
                 else:
                     await wait(stop, pause_s)
                 continue
+            if stop.is_set() and not moved:
+                return
             if not moved:
-                if stop.is_set():
-                    return
                 await wait(stop, POLL_S)
+            elif not self._behind:
+                await wait(stop, PAUSE_S)
 
     async def step(self) -> bool:
         """One batch, from reading to release; False where there was nothing to do. Raises StoreError, StaleRevision."""
@@ -124,7 +123,7 @@ class Tail:
 
     async def _next_batch(self) -> _Pending | None:
         read = self.journal.read(self._offset, max_frames=self._limit)
-        if not self._is_worth_it(read):
+        if not (read.frames or read.bad or read.finished or read.next_offset.segment != self._offset.segment):
             return None
         fold = self._fold
         assert fold is not None
@@ -157,21 +156,6 @@ class Tail:
         )
         return _Pending(record, read)
 
-    def _is_worth_it(self, read: Batch) -> bool:
-        """A few frames wait for more; damage, a segment's end and a dead writer's end do not."""
-        frames = len(read.frames)
-        if read.bad or read.finished or frames >= min(FEW_FRAMES, self._limit):
-            return True
-        if read.next_offset.segment != self._offset.segment:
-            return True
-        if not frames:
-            self._waiting_since = None
-            return False
-        now = time.monotonic()
-        if self._waiting_since is None:
-            self._waiting_since = now
-        return now - self._waiting_since >= self._patience_s
-
     async def _commit(self, pending: _Pending) -> None:
         try:
             await self._context.records.commit(pending.record)
@@ -184,7 +168,7 @@ class Tail:
             if pending.failures > 1:
                 self._narrow(pending, error)
             return
-        self._pending = self._waiting_since = None
+        self._pending, self._behind = None, pending.read.more
         self._note(pending)
         if pending.record.dead:
             self._finish()

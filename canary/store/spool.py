@@ -63,6 +63,7 @@ class Batch(msgspec.Struct):
     bad: list[PoisonFrame]
     next_offset: Offset
     finished: bool = False  # the writer is dead, and nothing is left to read
+    more: bool = False  # a bound ended the read, not the journal's end
 
 
 class JournalDir:
@@ -117,7 +118,7 @@ class JournalDir:
         batch = self._read_segment(offset, ended=dead or has_next, max_frames=max_frames, max_bytes=max_bytes)
         if has_next and batch.finished:
             batch.next_offset = Offset(later[1], 0)
-            batch.finished = False
+            batch.finished, batch.more = False, True
         return batch
 
     def recall(self, offset: Offset) -> Iterator[Frame]:
@@ -179,6 +180,7 @@ class _Scan:
         self.position = 0  # within the data read
         self.data = b""
         self.whole_read = False  # the data goes up to the end of the file
+        self.bounded = False  # as many frames as were asked for
 
     def run(self, max_frames: int, max_bytes: int) -> None:
         self._fetch(max_bytes)
@@ -188,16 +190,19 @@ class _Scan:
             self._sound_frames(max_frames)
             if len(self.frames) >= max_frames or not self._over_damage():
                 break
+        self.bounded = len(self.frames) >= max_frames
 
     def batch(self) -> Batch:
         at = self.start + self.position
         segment = self.segment
         finished = self.ended and self.whole_read and self.position >= len(self.data)
-        return Batch(self.frames, self.ends, self.bad, Offset(segment, at), finished=finished)
+        more = not self.whole_read or self.bounded
+        return Batch(self.frames, self.ends, self.bad, Offset(segment, at), finished=finished, more=more)
 
     def _fetch(self, max_bytes: int) -> None:
         size = os.fstat(self.fd).st_size
-        data = os.pread(self.fd, max_bytes, self.start)
+        # a read has a buffer as large as it asks for, found or not: megabytes for every look at a quiet journal
+        data = os.pread(self.fd, min(max_bytes, max(size - self.start, 0)), self.start)
         if len(data) >= HEADER_BYTES:  # a frame larger than the usual read is read whole
             length = payload_length(data, 0)
             if length is not None and length + HEADER_BYTES > len(data):

@@ -48,7 +48,7 @@ async def carry(database: Database, folder: Path, frames: list[Frame]) -> None:
     writer = a_writer(around.spool, segment_bytes=40_000)
     for part in (frames[: len(frames) // 2], frames[len(frames) // 2 :]):
         write(writer, *part)
-        await carried(Tail(the_journal(around.spool), context, patience_s=0.0))
+        await carried(Tail(the_journal(around.spool), context))
 
 
 async def test_failing_users_are_seen_by_a_look_at_postgres(database: Database, tmp_path: Path) -> None:

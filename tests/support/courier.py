@@ -231,7 +231,7 @@ class Surroundings:
             rejected=Rejected(self.state_dir / "rejected"),
             tally=self.tally,
         )
-        return Tail(journal, context, patience_s=0.0)
+        return Tail(journal, context)
 
 
 async def carried(tail: Tail) -> None:

@@ -49,6 +49,19 @@ def test_a_read_is_bounded_by_frames_and_by_bytes(tmp_path: Path) -> None:
     assert found == [*ticks, large, a_tick(51)]
 
 
+def test_a_read_says_whether_a_bound_ended_it(tmp_path: Path) -> None:
+    writer = a_writer(tmp_path, segment_bytes=2_000)
+    journal = the_journal(tmp_path)
+    write(writer, *[a_tick(i) for i in range(10)])
+    assert not journal.read(Offset()).more
+    assert journal.read(Offset(), max_frames=9).more
+    assert journal.read(Offset(), max_bytes=100).more
+    write(writer, a_live(side=a_side(body=b"x" * 5_000)), a_tick(11))
+    assert journal.segments() == [0, 1]
+    assert journal.read(Offset()).more  # the next segment
+    assert not journal.read(Offset(1, 0)).more
+
+
 def test_a_torn_tail_is_waited_for_in_a_living_journal_and_cut_in_a_dead_one(tmp_path: Path) -> None:
     writer = a_writer(tmp_path)
     write(writer, a_tick(1))
