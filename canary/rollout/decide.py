@@ -12,7 +12,7 @@ from canary.rollout.lean import lean_of
 from canary.rollout.past import Past
 from canary.rollout.signs import FRESH_S, NO_SIGNS, Signs
 from canary.rollout.state import Decision, Reason, RolloutState
-from canary.rollout.trend import WINDOW_S, gates_eta_s, is_told
+from canary.rollout.trend import gates_eta_s, is_told
 from canary.rollout.verdicts import gates_of, proof_of, verdicts_of, weakest, worst_breach
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.terms import Action, Frozen, Phase, Scored
@@ -173,12 +173,22 @@ def _too_young(look: Look) -> Decision | None:
     if state.phase is Phase.SHADOWING:
         return _too_few_pairs(look, evidence)
     need_s = state.plan.watch.for_s if state.phase is Phase.WATCHING else state.plan.stages[state.stage or 0].dwell_s
-    if evidence.stage_settled_s >= need_s:
+    lasted_s = _lasted_s(look, evidence)
+    if lasted_s >= need_s:
         return None
     if evidence.stage_settled_s <= 0:
         return _wait("the first settled requests of this stage", Reason.TRAFFIC)
     word = "watched" if state.phase is Phase.WATCHING else "of this stage settled"
-    return _keep(f"too early: {words.span(evidence.stage_settled_s)} of {words.span(need_s)} {word}", Reason.AGE)
+    return _keep(f"too early: {words.span(lasted_s)} of {words.span(need_s)} {word}", Reason.AGE)
+
+
+def _lasted_s(look: Look, evidence: Evidence) -> float:
+    """The span of the stage's settled starts, and at most the database's time since it was acknowledged.
+
+    Starts are told by the sidecars' clocks: were one of them an hour ahead of another, the first minute would span an hour.
+    """
+    acked_at = look.state.stage_acked_at or look.now
+    return min(evidence.stage_settled_s, max(0.0, _since(acked_at, look.now)))
 
 
 def _too_few_pairs(look: Look, evidence: Evidence) -> Decision | None:
@@ -196,7 +206,7 @@ def _gates_passed(look: Look) -> Decision | None:
         return None
     if state.phase is Phase.WATCHING:
         because = (
-            f"finished: {state.candidate} stayed within its guardrails for {words.span(evidence.stage_settled_s)} of watch"
+            f"finished: {state.candidate} stayed within its guardrails for {words.span(_lasted_s(look, evidence))} of watch"
         )
         return Decision(action=Action.FINISH, because=because, reason=Reason.GATES)
     gates = gates_of(state.phase, evidence, declared=look.declared)
@@ -264,9 +274,10 @@ def _missing_text(look: Look) -> str:
 
 def _forecast(gates: tuple[MetricEvidence, ...], past: Past | None) -> str:
     eta_s = gates_eta_s(gates, past)
-    if eta_s:
-        return f"; about {words.span(eta_s)} more at the growth of the last {words.span(WINDOW_S)}"
-    return "; at the present growth it is never proven" if eta_s is None and is_told(past) else ""
+    if past is None or not is_told(past) or eta_s == 0:
+        return ""
+    growth = f"at the growth of the last {words.span(past.window_s)}"
+    return f"; {growth} it is never proven" if eta_s is None else f"; about {words.span(eta_s)} more {growth}"
 
 
 def _warm_up_over(look: Look) -> Decision | None:

@@ -167,6 +167,14 @@ def test_a_stage_dwells_in_settled_starts_not_in_time() -> None:
     assert look(a_state(Phase.CANARYING), an_evidence(*ALL_CLEARED, stage_settled_s=60.0)).action is Action.ADVANCE
 
 
+def test_a_sidecar_whose_clock_is_an_hour_ahead_does_not_shorten_a_stage() -> None:
+    """Its starts and those of the others span an hour from the first minute on."""
+    state, evidence = a_state(Phase.CANARYING), an_evidence(*ALL_CLEARED, stage_settled_s=3_600.0)
+    young = look(state, evidence, after_s=60.0)
+    assert (young.action, young.because) == (Action.KEEP, "too early: 59 s of 60 s of this stage settled")
+    assert look(state, evidence, after_s=61.0).action is Action.ADVANCE
+
+
 def test_a_stage_without_traffic_waits() -> None:
     decision = look(a_state(Phase.CANARYING), an_evidence(*ALL_CLEARED, stage_settled_s=0.0))
     assert (decision.waiting, decision.reason) == ("the first settled requests of this stage", Reason.TRAFFIC)
@@ -248,9 +256,9 @@ def test_the_shadows_row_is_no_gate_of_live_traffic() -> None:
 
 def test_the_watch_finishes_after_its_time_without_asking_for_proof() -> None:
     state = a_state(Phase.WATCHING, plan=a_plan(watch=Watch(for_s=7_200.0)))
-    young = look(state, an_evidence(stage_settled_s=3_600.0))
+    young = look(state, an_evidence(stage_settled_s=3_600.0), after_s=7_201)
     assert (young.action, young.because) == (Action.KEEP, "too early: 60 min of 2 h watched")
-    done = look(state, an_evidence(stage_settled_s=7_200.0))
+    done = look(state, an_evidence(stage_settled_s=7_200.0), after_s=7_201)
     assert (done.action, done.because) == (Action.FINISH, "finished: v2 stayed within its guardrails for 2 h of watch")
 
 
