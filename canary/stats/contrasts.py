@@ -207,7 +207,7 @@ def _error_promote(draft: Draft, factor: float) -> Contrast:
     def effects(rate: Rate) -> tuple[float, ...]:
         center = rate(count)
         half_way = center + ((rho - 1) * center + delta) / 2
-        return tuple(min(found, LARGEST_ERROR_RATE) for found in (center, half_way, 0.9 * center))
+        return tuple(min(found, LARGEST_ERROR_RATE) for found in (center, half_way))
 
     return Contrast(
         name=f"error.promote.{factor:g}",
@@ -254,7 +254,7 @@ def _early_delta(draft: Draft, factor: float) -> float:
 def _scaled(
     draft: Draft, quantile: Quantile, d: float, *, over: Callable[[Profile, float, float], tuple[int, int]]
 ) -> dict[str, Any]:
-    """Promote side of a threshold: no effect, half the margin, an improvement of 10 %."""
+    """Promote side of a threshold: no effect and half the margin."""
     limit_us = quantile.candidate_us(d)
 
     def scaled(scale: float) -> Count:
@@ -262,7 +262,7 @@ def _scaled(
 
     return draft.tuned(
         lambda profile: over(profile, quantile.stable_us, 1.0),
-        lambda rate: tuple(min(rate(scaled(scale)), LARGEST_SLOW_RATE) for scale in (1.0, 1 + d / 2, 0.9)),
+        lambda rate: tuple(min(rate(scaled(scale)), LARGEST_SLOW_RATE) for scale in (1.0, 1 + d / 2)),
     )
 
 

@@ -84,14 +84,14 @@ class MeanCounts(Frozen, frozen=True, kw_only=True):
 
 
 def promote_effects(metric: MeanMetric, *, rho: float, delta: float) -> tuple[Effect, ...]:
-    """No effect, half the margin, and an improvement of 10 %. A bounded metric worsens by worst values, others by a factor."""
+    """No effect and half the margin: what is better passes by the first. Bounded metrics get worst values, others a factor."""
     mean = metric.mean()
     half_way = ((rho - 1) * mean + delta) / 2
     if metric.bounded:
         middle = Effect(worst=min(1.0, half_way / (metric.grid.cap - mean)) if mean < metric.grid.cap else 0.0)
     else:
         middle = Effect(times=1 + half_way / mean if mean else 1.0)
-    return (Effect(), middle, Effect(worst=-0.1 * mean / (1 - mean)) if metric.binary and mean < 1 else Effect(times=0.9))
+    return Effect(), middle
 
 
 def tolerated(metric: MeanMetric, margin: Margin, y: Vector, *, linear: bool = False) -> Vector:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from canary.stats.contrast import Metric, Rule
+from canary.stats.forecast import rate_growth
 from canary.stats.frozen import Scoring
 from canary.stats.scoring import freeze
 from canary.stats.spec import LatencyMargin, stage_factors
@@ -153,6 +154,23 @@ def test_effects_start_from_the_nulls_rate() -> None:
     contrast = scoring.contrasts[metric(scoring, "error_timeout").canary[0]]
     assert contrast.effects[0] == pytest.approx(1.2 * (1.1 * contrast.center + 0.0005))
     assert contrast.effects[-1] <= 0.999
+
+
+def test_promotion_bets_on_no_effect_and_on_half_the_margin() -> None:
+    profile = a_profile()
+    contrasts = {contrast.name: contrast for contrast in freeze(profile, a_spec()).contrasts}
+    errors, p95 = contrasts["error.promote.1"], contrasts["p95.promote.1"]
+    assert errors.effects == pytest.approx((errors.center, 1.25 * errors.center + 0.0005))
+    over = [profile.still_open(p95.candidate_us, scale=scale) for scale in (1.0, 1.075)]
+    assert p95.effects == pytest.approx([(count + 0.5) / (profile.n + 1) for count in over])
+
+
+def test_what_is_better_passes_sooner_by_the_bet_for_no_effect() -> None:
+    """So it needs no alternative of its own, which would make everybody else's evidence smaller."""
+    errors = next(contrast for contrast in a_scoring().contrasts if contrast.name == "error.promote.1")
+    growth = [rate_growth(errors, 0.5, candidate=times * 0.005, stable=0.005).mean for times in (1.0, 0.9, 0.5)]
+    assert growth[0][0] < growth[1][0] < growth[2][0]
+    assert growth[0][0] > growth[0][1], "an equal candidate by the bet that is its own"
 
 
 def test_a_scoring_is_plain_data() -> None:

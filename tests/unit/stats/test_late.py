@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from canary.stats.bets import log_factors, mixed
+from canary.stats.bets import even, log_factors, mixed
 from canary.stats.counts import Ledger
 from canary.stats.evidence import MetricEvidence
 from canary.stats.guards import throughput_log_e
@@ -83,7 +83,7 @@ def test_the_promote_side_never_begins_anew() -> None:
     contrast = contrast_of(SCORING, "error.promote.1")
     assert values[0] == values[1]
     whole = log_factors(contrast, 0.05) @ (2 * np.array(four["error.promote.1", 0]))
-    assert values[0] == pytest.approx(float(mixed(np.full(3, -math.log(3)), whole)))
+    assert values[0] == pytest.approx(float(mixed(even(len(whole)), whole)))
 
 
 def breaking(*, onset_min: int, minutes: int, seed: int = 3) -> Stream:

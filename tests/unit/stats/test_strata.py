@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from canary.stats.bets import log_factors, mixed, pooled_factors, scores
+from canary.stats.bets import even, log_factors, mixed, pooled_factors, scores
 from canary.stats.contrast import Contrast, Metric, Rule, Stratum
 from canary.stats.scoring import Scoring, freeze
 from canary.stats.value_plan import ValuePlan
@@ -136,12 +136,8 @@ def test_a_good_class_carries_no_bad_one_through_a_gate() -> None:
     parts = {
         ("error.promote.1", s): four(round(120_000 * share), rate, times=1.0 if s == 0 else 2.9) for s, share, rate in CLASSES
     }
-    good = float(
-        mixed(
-            np.full(3, -math.log(3)),
-            log_factors(_alone(contrast_of(scoring, "error.promote.1"), 0), 0.5) @ np.array(parts["error.promote.1", 0]),
-        )
-    )
+    components = log_factors(_alone(contrast_of(scoring, "error.promote.1"), 0), 0.5) @ np.array(parts["error.promote.1", 0])
+    good = float(mixed(even(len(components)), components))
     row = row_of(weigh(totals_of(scoring, {7: {MINUTE: parts}}), scoring, segments, stage=3), "error_timeout")
     assert row.need_promote is not None
     assert good > row.need_promote + math.log(8)  # an average over classes would have opened

@@ -100,8 +100,8 @@ def test_a_rates_bets_are_tuned_for_multiples_of_the_null() -> None:
     rates = [p0 + effect.worst * (1 - p0) for effect in metric.rollback.effects]
     null = 1.1 * p0 + 0.002
     assert rates == pytest.approx([min(null * times, 0.999) for times in (1.2, 1.4, 1.8, 2.5, 4, 8, 20, 100)])
-    better = metric.promote[-1].effects[2]
-    assert p0 + better.worst * (1 - p0) == pytest.approx(0.9 * p0)
+    none, half_way = (p0 + effect.worst * (1 - p0) for effect in metric.promote[-1].effects)
+    assert (none, half_way) == pytest.approx((p0, p0 + (0.5 * p0 + 0.005) / 2))
 
 
 def test_alternatives_are_counted_from_a_wide_tolerance() -> None:
