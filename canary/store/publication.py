@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from canary.config.document import Config
 from canary.errors import VersionInUse
 from canary.rollout.state import RolloutState
+from canary.split.spec import UnitSpec
 
 
 def stable_after(
@@ -48,10 +49,18 @@ def _rollout_problems(
         if hashes.get(name) != hash_:
             done = "changed" if name in hashes else "removed"
             problems.append(f"version {name} of route {state.route} is {done}, and rollout {state.id} uses it")
+    if _unit(config, state.route) != _unit(latest or config, state.route):
+        # What is a coin of its own for one unit is known beforehand for another: evidence of both adds up to nothing.
+        problems.append(f"the unit of route {state.route} is changed, and rollout {state.id} counts by the present one")
     before = latest.plan(state.plan.name) if latest else None
     if before is not None and config.plan(state.plan.name) != before:
         problems.append(f"plan {state.plan.name} is removed or changed, and rollout {state.id} follows it")
     return problems
+
+
+def _unit(config: Config, route: str) -> UnitSpec | None:
+    spec = config.route(route)
+    return spec.unit if spec else None
 
 
 def _stable_problems(route: str, stable: str, config: Config, latest: Config | None) -> list[str]:

@@ -10,7 +10,8 @@ from canary.errors import VersionInUse
 from canary.ports import Published
 from canary.rollout.plan import Stage
 from canary.rollout.state import RolloutState
-from canary.terms import Action, Phase
+from canary.split.spec import UnitSpec
+from canary.terms import Action, Phase, UnitSource
 from tests.support.books import Books
 from tests.support.rollouts import a_plan, a_state
 from tests.support.store_rows import a_config, a_decision, a_route, a_version
@@ -99,6 +100,7 @@ BROKEN = {
     "plan changed": (a_config(plans=(a_plan(stages=(Stage(weight_bp=10),)),)), "plan careful"),
     "plan removed": (a_config(plans=()), "plan careful"),
     "stable moved": (a_config(a_route(stable="v2")), "stable of route chat"),
+    "unit changed": (a_config(a_route(unit=UnitSpec(source=UnitSource.COOKIE, name="sid"))), "unit of route chat"),
 }
 
 
