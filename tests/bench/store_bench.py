@@ -28,16 +28,18 @@ HEAP_S = 8.0  # as fast as it goes: some tens of thousands of pairs
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Courier:
-    """One courier process, on a leash as the supervisor holds it."""
+class Leashed:
+    """A courier or a controller as one process, on a leash as the supervisor holds it."""
 
-    def __init__(self, config: Path, state: Path, url: str, *, core: int, folder: Path) -> None:
+    def __init__(self, role: str, home: tuple[Path, Path], url: str, *, core: int, folder: Path) -> None:
+        """`role` is the process' module in `canary.app`; `home` its file and its state folder."""
         self._leash, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "canary.app.courier", "--config", str(config), "--state-dir", str(state)]
+        config, state = home
+        command = [sys.executable, "-m", f"canary.app.{role}", "--config", str(config), "--state-dir", str(state)]
         command += ["--control-fd", str(theirs.fileno())]
         with theirs:
             self.process = Process.start(
-                "courier",
+                role,
                 command,
                 core=core,
                 folder=folder,
@@ -73,7 +75,7 @@ class StoreBench:
                 prefer(pid)  # its later backends inherit it
             config = prepare(self.folder, url, ports=upstream.ports, sidecar_port=free_port())
             rows = stack.enter_context(closing(Rows(url)))
-            courier = Courier(config, self.state, url, core=tools_core, folder=self.folder)
+            courier = Leashed("courier", (config, self.state), url, core=tools_core, folder=self.folder)
             stack.callback(courier.stop)
             self._await_snapshot(courier)
             worker = Worker(self.state, name="worker", core=proxy_core, folder=self.folder)
@@ -81,12 +83,13 @@ class StoreBench:
             stored = self._store(upstream, worker, courier, rows)
             stored["postgres"] = rows.version()
             courier.stop()
+            home = (config, self.state)
             drained = self._drain(
-                upstream, worker, rows, lambda: Courier(config, self.state, url, core=proxy_core, folder=self.folder)
+                upstream, worker, rows, lambda: Leashed("courier", home, url, core=proxy_core, folder=self.folder)
             )
             return {"stored": stored, "drained": drained}
 
-    def _await_snapshot(self, courier: Courier) -> None:
+    def _await_snapshot(self, courier: Leashed) -> None:
         def split_in_force() -> bool:
             if courier.process.popen.poll() is not None:
                 raise StartError(f"the courier ended; its log ends: {courier.process.log_tail()}")
@@ -101,7 +104,7 @@ class StoreBench:
         found = next((read_pid_file(path) for path in self.state.glob("pg[0-9][0-9]")), None)
         return tree(found.pid) if found is not None else []
 
-    def _store(self, upstream: Upstream, worker: Worker, courier: Courier, rows: Rows) -> dict[str, Any]:
+    def _store(self, upstream: Upstream, worker: Worker, courier: Leashed, rows: Rows) -> dict[str, Any]:
         """Load at the rate; afterwards every answered request must be one outcome and one pair."""
         worker.prefer()
         warm_up = self._load(upstream, worker, Load(seconds=1, rate=self.rate, connections=CONNECTIONS))
@@ -147,7 +150,7 @@ class StoreBench:
         journal = JournalDir(worker.journals()[0])
         segment = journal.segments()[-1]
         end = Offset(segment, (journal.path / f"{segment:06d}.seg").stat().st_size).to_int()
-        courier: Courier = start()
+        courier: Leashed = start()
         try:
             marks = self._marks(rows, end)
             cpu_s = sum(cpu_s_by_thread(courier.process.pids()).values())

@@ -27,10 +27,12 @@ from canary.store.embedded import EmbeddedPostgres
 from canary.store.migrate import upgrade
 from canary.store.plans import PostgresPlans
 from canary.terms import Action
+from tests.bench.process import free_port
 
 CONFIG = """
 listen: 127.0.0.1:1
 sidecar: {{listen: "127.0.0.1:{sidecar_port}", blind_after: off}}
+admin: {{listen: "127.0.0.1:{admin_port}"}}
 state_dir: state
 routes:
   chat:
@@ -102,7 +104,8 @@ def embedded(state: Path, *, core: int) -> Iterator[str]:
 def prepare(folder: Path, url: str, *, ports: dict[str, int], sidecar_port: int) -> Path:
     """Writes the file and puts it and its rollout in force; returns the file's path."""
     path = folder / "canary.yaml"
-    text = CONFIG.format(stable_port=ports["stable"], candidate_port=ports["candidate"], sidecar_port=sidecar_port)
+    sites = {"stable_port": ports["stable"], "candidate_port": ports["candidate"]}
+    text = CONFIG.format(**sites, sidecar_port=sidecar_port, admin_port=free_port())
     path.write_text(text, encoding="utf-8")
     asyncio.run(begin_shadow(url, path))
     return path

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.bench.soak_bench import Sampler, descriptors, render, slopes
+from tests.bench.soak_bench import KINDS, Sampler, descriptors, mapped_mb, render, slopes
 from tests.support.deadline import wait_for
 
 
@@ -47,3 +47,19 @@ def test_it_samples_memory_and_descriptors_of_living_processes() -> None:
         found = wait_for(lambda: sampler.samples["me"] if len(sampler.samples["me"]) > 2 else None)
     assert found[0]["rss_mb"] > 1
     assert found[0]["descriptors"] > 0
+
+
+def test_it_says_which_memory_grew() -> None:
+    mapped = mapped_mb([os.getpid()])
+    assert set(mapped) == set(KINDS)
+    assert all(size > 1 for size in mapped.values())
+    assert not any(mapped_mb([2**22 + 1]).values())
+    large = bytearray(50_000_000)
+    large[::4_096] = b"x" * len(large[::4_096])
+    assert mapped_mb([os.getpid()])["other_mb"] > mapped["other_mb"] + 45
+    samples = [
+        sample | {"heap_mb": 5.0, "other_mb": 20.0 + n, "files_mb": 7.0} for n, sample in enumerate(_samples([9.0] * 20))
+    ]
+    result = {"load": {"rps": 1.0, "failed": 0}, "rows": {}, "seconds": 60, "every_pair_stored": True}
+    said = render(result | {"slopes": {"courier": slopes(samples)}})
+    assert "courier 5.0 +0.00 25.0 +14.00 7.0 +0.00" in " ".join(said.split())
