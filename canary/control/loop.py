@@ -21,6 +21,7 @@ from canary.rollout.apply import acknowledged, apply
 from canary.rollout.considered import considered
 from canary.rollout.scoring_of import class_shares, scoring_spec
 from canary.rollout.state import Before, Decision, RolloutState
+from canary.rollout.trend import window_of
 from canary.rollout.weighing import read_of
 from canary.stats.freezing import freeze
 from canary.stats.scoring import Scoring
@@ -107,9 +108,10 @@ class Loop:
     def _before(self, state: RolloutState, seen: Seen) -> Before:
         """All that this look's decision depends on beside the counts; the look itself is kept for later forecasts."""
         at_s, histories = self._elapsed(), self._books.histories
-        past = histories.past(state.id, state.stage, at_s=at_s)
+        window_s = window_of(state)
+        past = histories.past(state.id, state.stage, at_s=at_s, window_s=window_s)
         if seen.evidence is not None:
-            histories.note(state.id, state.stage, seen.evidence, at_s=at_s)
+            histories.note(state.id, state.stage, seen.evidence, at_s=at_s, window_s=window_s)
         return msgspec.structs.replace(
             Before.of(state, self._leader.now()),
             profile_n=seen.profile_n,

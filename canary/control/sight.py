@@ -10,6 +10,7 @@ from canary.rollout.harm import Harm
 from canary.rollout.past import Past
 from canary.rollout.signs import alerted, signs_of
 from canary.rollout.state import DecisionRow, RolloutState
+from canary.rollout.trend import window_of
 from canary.rollout.weighing import weighed_again
 from canary.stats.counts import Totals
 from canary.stats.evidence import Evidence
@@ -44,9 +45,10 @@ class Sight:
             return await self._ended(state)
         seen = await self._looks.look(state)
         at_s, histories = self._elapsed(), self._books.histories
-        past = histories.past(state.id, state.stage, at_s=at_s)
+        window_s = window_of(state)
+        past = histories.past(state.id, state.stage, at_s=at_s, window_s=window_s)
         if seen.evidence is not None:
-            histories.note(state.id, state.stage, seen.evidence, at_s=at_s)
+            histories.note(state.id, state.stage, seen.evidence, at_s=at_s, window_s=window_s)
         evidence = alerted(state, seen.counted, seen.evidence, past=past)
         harm = signs_of(state, seen.counted, evidence, in_full=True).harm
         return Sighted(evidence=evidence, harm=harm, past=past, totals=seen.counted)

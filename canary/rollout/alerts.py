@@ -123,10 +123,11 @@ def drift_alerts(counted: Sequence[Counted], scoring: Scoring, *, stage: int | N
 def stale_alerts(evidence: Evidence, past: Past | None, *, fresh_s: float) -> Iterable[Alert]:
     """A journal whose counters stand while others go on."""
     age_s = evidence.newest_tick_age_s
-    if past is None or past.age_s < STANDS_S or age_s is None or age_s >= fresh_s or not evidence.as_of_us:
+    stood_s = 0.0 if past is None else past.age_s if past.stood_s is None else past.stood_s
+    if past is None or stood_s < STANDS_S or age_s is None or age_s >= fresh_s or not evidence.as_of_us:
         return
     if evidence.as_of_us == past.as_of_us:
-        because = f"a journal has said nothing for {words.span(past.age_s)} while others go on: its requests are not counted"
+        because = f"a journal has said nothing for {words.span(stood_s)} while others go on: its requests are not counted"
         yield Alert(name="stale_counters", because=because)
 
 

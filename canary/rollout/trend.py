@@ -1,14 +1,32 @@
-"""How evidence grows: one look of some minutes ago beside the present one, and what is to be expected from the two."""
+"""How evidence grows: an earlier look beside the present one, and what is to be expected from the two."""
 
 import math
 from collections.abc import Iterable
 from typing import Final
 
-from canary.rollout.past import Past
+from canary.rollout.past import WINDOW_S, Past
+from canary.rollout.state import RolloutState
 from canary.stats import forecast
 from canary.stats.evidence import Evidence, MetricEvidence
+from canary.terms import BUCKETS
 
-WINDOW_S: Final = forecast.WINDOW_S
+ENOUGH: Final = 30.0
+"""Requests of the slower side (an arm, or the pairs of a shadow) whose evidence is a trend: with one or two in five
+minutes nothing would ever seem to grow."""
+
+LONGEST_S: Final = 21_600.0
+
+
+def window_of(state: RolloutState) -> float:
+    """Seconds over which this stage's growth is measured: those of `ENOUGH` requests, at least 5 minutes, at most 6 hours."""
+    rate_per_s = None if state.scoring is None else state.scoring.spec.rate_per_s
+    segment = state.segment
+    if rate_per_s is None or segment is None:
+        return WINDOW_S
+    slower_bp = min(segment.weight_bp, BUCKETS - segment.weight_bp) or segment.shadow_bp
+    if not slower_bp:
+        return WINDOW_S
+    return min(max(WINDOW_S, ENOUGH * BUCKETS / slower_bp / rate_per_s), LONGEST_S)
 
 
 def past_of(evidence: Evidence, *, age_s: float) -> Past:
@@ -17,6 +35,7 @@ def past_of(evidence: Evidence, *, age_s: float) -> Past:
         age_s=age_s,
         rollback=_told((row.metric, row.log_e_rollback) for row in evidence.metrics),
         promote=_told((row.metric, row.log_e_promote) for row in evidence.metrics),
+        promote_pairs=_told((row.metric, row.log_e_promote_pairs) for row in evidence.metrics),
         as_of_us=evidence.as_of_us,
     )
 
@@ -27,10 +46,18 @@ def rollback_eta_s(row: MetricEvidence, past: Past | None) -> float | None:
 
 
 def promote_eta_s(row: MetricEvidence, past: Past | None) -> float | None:
-    """Seconds until a metric's gate opens at its present growth; None where it does not grow, or it is too early to tell."""
+    """Seconds until a metric's gate opens at its present growth; None where it does not grow, or it is too early to tell.
+
+    Of an early gate that pairs may open too, until the sooner of the two does.
+    """
     if row.cleared:
         return 0.0
-    return _eta_s(row.log_e_promote, row.need_promote, past, past.promote.get(row.metric) if past else None)
+    if row.abstains or row.promote_abstains:
+        return None
+    canary = _eta_s(row.log_e_promote, row.need_promote, past, past.promote.get(row.metric) if past else None)
+    then = past.promote_pairs.get(row.metric) if past else None
+    pairs = _eta_s(row.log_e_promote_pairs, row.need_promote_pairs, past, then)
+    return min((eta for eta in (canary, pairs) if eta is not None), default=None)
 
 
 def gates_eta_s(gates: Iterable[MetricEvidence], past: Past | None) -> float | None:
@@ -42,7 +69,7 @@ def gates_eta_s(gates: Iterable[MetricEvidence], past: Past | None) -> float | N
 
 def is_told(past: Past | None) -> bool:
     """True where there is history enough for a forecast."""
-    return past is not None and past.age_s >= forecast.LEAST_S
+    return past is not None and past.age_s >= forecast.least_s(past.window_s)
 
 
 def _told(found: Iterable[tuple[str, float | None]]) -> dict[str, float]:
@@ -55,4 +82,4 @@ def _eta_s(now: float | None, need: float | None, past: Past | None, then: float
     looks = [forecast.Look(at_s=0.0, log_e=now)]
     if past is not None and then is not None:
         looks.insert(0, forecast.Look(at_s=-past.age_s, log_e=then))
-    return forecast.eta_s(looks, need)
+    return forecast.eta_s(looks, need, window_s=WINDOW_S if past is None else past.window_s)

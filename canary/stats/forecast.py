@@ -13,10 +13,10 @@ from canary.stats.means import Effect, Margin, MeanMetric
 from canary.terms import Frozen
 
 WINDOW_S: Final = 300.0
-"""Growth is measured over the last five minutes."""
+"""Growth is measured over the last five minutes, where there is traffic enough."""
 
 LEAST_S: Final = 30.0
-"""A shorter history is no trend."""
+"""Of these five minutes; a shorter history is no trend."""
 
 _STEPS: Final = 60
 _LARGEST_N: Final = 2.0**40
@@ -29,19 +29,24 @@ class Look(Frozen, frozen=True, kw_only=True):
     log_e: float
 
 
-def eta_s(looks: Sequence[Look], need: float) -> float | None:
-    """Seconds until a threshold is reached at the growth of the last five minutes; 0 where it is, None where nothing grows.
+def least_s(window_s: float = WINDOW_S) -> float:
+    """Seconds of history without which there is no forecast: half a minute of five."""
+    return LEAST_S * window_s / WINDOW_S
 
-    Looks are in the order of time. None too while they span less than half a minute.
+
+def eta_s(looks: Sequence[Look], need: float, *, window_s: float = WINDOW_S) -> float | None:
+    """Seconds until a threshold is reached at the growth of the last `window_s`; 0 where it is, None where nothing grows.
+
+    Looks are in the order of time. None too while they span less than `least_s`.
     """
     if not looks:
         return None
     last = looks[-1]
     if last.log_e >= need:
         return 0.0
-    first = next(look for look in looks if look.at_s >= last.at_s - WINDOW_S)
+    first = next(look for look in looks if look.at_s >= last.at_s - window_s)
     span_s, growth = last.at_s - first.at_s, last.log_e - first.log_e
-    if span_s < LEAST_S or growth <= 0:
+    if span_s < least_s(window_s) or growth <= 0:
         return None
     return (need - last.log_e) * span_s / growth
 

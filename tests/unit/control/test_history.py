@@ -19,8 +19,27 @@ def test_the_oldest_look_within_five_minutes_is_given_with_its_age() -> None:
     assert past.age_s == pytest.approx(300.0)
     assert past.rollback == {"error": 400.0}
     assert past.promote == {"error": 800.0}
-    assert past.as_of_us == 400
+    assert (past.as_of_us, past.stood_s, past.window_s) == (699, pytest.approx(1.0), 300.0)
     assert len(kept._kept["r1"]) <= 31
+
+
+def test_little_traffic_has_a_longer_window_of_as_many_looks() -> None:
+    kept = Histories()
+    for at_s in range(0, 9_000, 10):
+        kept.note("r1", 0, said(float(at_s)), at_s=float(at_s), window_s=6_000.0)  # type: ignore[arg-type]
+    past = kept.past("r1", 0, at_s=9_000.0, window_s=6_000.0)
+    assert past is not None
+    assert (past.age_s, past.window_s) == (pytest.approx(6_000.0, abs=200.0), 6_000.0)
+    assert len(kept._kept["r1"]) <= 31
+
+
+def test_counters_that_stand_are_told_however_long_the_window_is() -> None:
+    kept = Histories()
+    for at_s in range(0, 1_000, 10):
+        kept.note("r1", 0, said(float(min(at_s, 900))), at_s=float(at_s), window_s=6_000.0)  # type: ignore[arg-type]
+    past = kept.past("r1", 0, at_s=1_000.0, window_s=6_000.0)
+    assert past is not None
+    assert (past.as_of_us, past.stood_s) == (900, pytest.approx(100.0))
 
 
 def test_another_stage_has_no_past_and_the_present_look_is_none() -> None:

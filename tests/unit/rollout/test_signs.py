@@ -6,10 +6,11 @@ from canary.rollout import alerts
 from canary.rollout.counted import counted
 from canary.rollout.decide import decide
 from canary.rollout.past import Past
+from canary.rollout.plan import Stage
 from canary.rollout.signs import Signs
 from canary.rollout.silence import missing_of, silence_of
 from canary.rollout.state import Reason, SegmentRef
-from canary.rollout.trend import gates_eta_s, past_of, promote_eta_s, rollback_eta_s
+from canary.rollout.trend import gates_eta_s, past_of, promote_eta_s, rollback_eta_s, window_of
 from canary.stats.contrast import Rule
 from canary.stats.counts import SegmentTotals, Totals
 from canary.stats.scoring import Scoring
@@ -74,7 +75,7 @@ def test_out_of_time_says_how_much_longer_it_would_take() -> None:
     assert decision.because.endswith("(2/250 against 5/1,000); about 20 min more at the growth of the last 5 min")
     falling = Signs(past=Past(age_s=300.0, promote={"error": 1.5}))
     decision = decide(state, an_evidence(a_metric(log_e_promote=1.0)), at(100), profile_n=0, signs=falling)
-    assert decision.because.endswith("; at the present growth it is never proven")
+    assert decision.because.endswith("; at the growth of the last 5 min it is never proven")
     early = Signs(past=Past(age_s=10.0, promote={"error": 0.5}))
     decision = decide(state, an_evidence(a_metric(log_e_promote=1.0)), at(100), profile_n=0, signs=early)
     assert decision.because.endswith("(2/250 against 5/1,000)")
@@ -87,6 +88,51 @@ def test_the_slowest_gate_makes_the_forecast_and_one_that_stands_has_none() -> N
     assert promote_eta_s(now[0], past) == pytest.approx(100.0)
     assert gates_eta_s(now, Past(age_s=100.0, promote={"a": 1.0, "b": 1.0})) is None
     assert gates_eta_s(now, None) is None
+
+
+def test_a_gate_that_pairs_may_open_is_forecast_by_the_sooner_of_the_two() -> None:
+    """By the canary in 400 s, by pairs in 50 s; and by pairs alone where the canary's evidence does not grow."""
+    row = a_metric("a", log_e_promote=1.0, need_promote=3.0, log_e_promote_pairs=2.5, need_promote_pairs=3.0)
+    past = Past(age_s=100.0, promote={"a": 0.5}, promote_pairs={"a": 1.5})
+    assert promote_eta_s(row, past) == pytest.approx(50.0)
+    assert promote_eta_s(row, Past(age_s=100.0, promote={"a": 0.5})) == pytest.approx(400.0)
+    assert gates_eta_s([row], Past(age_s=100.0, promote={"a": 1.0}, promote_pairs={"a": 1.5})) == pytest.approx(50.0)
+    assert past_of(an_evidence(row), age_s=60.0).promote_pairs == {"a": 2.5}
+
+
+def test_a_gate_that_abstains_has_no_forecast() -> None:
+    row = a_metric("a", log_e_promote=1.0, need_promote=3.0, promote_abstains="no_profile")
+    assert promote_eta_s(row, Past(age_s=100.0, promote={"a": 0.5})) is None
+
+
+@pytest.mark.parametrize(
+    ("per_s", "phase", "weight_bp", "window_s"),
+    [
+        (None, Phase.CANARYING, 500, 300.0),
+        (10.0, Phase.CANARYING, 500, 300.0),
+        (0.1, Phase.CANARYING, 500, 6_000.0),  # 30 candidate requests at 18 an hour
+        (0.1, Phase.CANARYING, 5_000, 600.0),
+        (0.1, Phase.WATCHING, 500, 6_000.0),
+        (0.1, Phase.SHADOWING, 500, 300.0),
+        (0.01, Phase.CANARYING, 100, 21_600.0),
+    ],
+)
+def test_growth_is_measured_over_as_many_requests_at_any_rate(
+    per_s: float | None, phase: Phase, weight_bp: int, window_s: float
+) -> None:
+    plan = a_plan(stages=(Stage(weight_bp=weight_bp), Stage(weight_bp=9_000)))
+    state = a_state(phase, plan=plan, scoring=a_scoring(rate_per_s=per_s))
+    assert window_of(state) == pytest.approx(window_s)
+
+
+def test_a_longer_window_needs_more_history_and_says_how_long_it_is() -> None:
+    state = a_state(Phase.CANARYING)
+    row = a_metric(log_e_promote=1.0)
+    young, old = (Past(age_s=age_s, promote={"error": 0.5}, window_s=6_000.0) for age_s in (590.0, 4_000.0))
+    assert gates_eta_s([row], young) is None
+    said = [decide(state, an_evidence(row), at(100), profile_n=0, signs=Signs(past=past)).because for past in (young, old)]
+    assert said[0].endswith("(2/250 against 5/1,000)")
+    assert said[1].endswith("; about 4.4 h more at the growth of the last 100 min")
 
 
 def test_a_rollback_has_a_forecast_too() -> None:
@@ -185,6 +231,11 @@ def test_counters_that_stand_while_others_go_on_alert() -> None:
     (alert,) = alerts.stale_alerts(evidence, stands, fresh_s=10.0)
     assert alert.because.startswith("a journal has said nothing for 70 s")
     assert list(alerts.stale_alerts(evidence, moves, fresh_s=10.0)) == []
+    soon, late = (Past(age_s=6_000.0, as_of_us=5, stood_s=stood_s) for stood_s in (59.0, 61.0))
+    assert list(alerts.stale_alerts(evidence, soon, fresh_s=10.0)) == []
+    assert [one.because[:39] for one in alerts.stale_alerts(evidence, late, fresh_s=10.0)] == [
+        "a journal has said nothing for 61 s whi"
+    ]
     assert list(alerts.stale_alerts(evidence, None, fresh_s=10.0)) == []
 
 
