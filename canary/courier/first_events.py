@@ -13,7 +13,7 @@ from canary.courier.known import SegmentFacts
 from canary.stats.facts import Fact
 from canary.stats.first_event import FirstEventRow
 from canary.stats.frozen import Scoring
-from canary.stats.unit_events import ERROR, discordant, fails, fails_open, unit_metric, unknown
+from canary.stats.unit_events import ERROR, discordant, fails, fails_open, late_metric, unit_metric, unknown
 from canary.store.frames import Live, Open
 from canary.terms import BUCKETS, Arm
 
@@ -69,7 +69,7 @@ class UnitEvents:
             del self._copies[exchange_id]  # dropped before it was sent; said later it changes nothing
         started = self._answers.pop(exchange_id, None)
         if started is not None and fails(started.arm, fact, started.scoring.pair_age_us):
-            self._tell(started, ERROR, started.arm)
+            self._failed(started)
 
     def waits(self, frame: Live, segment: SegmentFacts | None) -> None:
         """A copy's answer is outstanding, as its live frame says where the open frame stood in an older file."""
@@ -94,7 +94,7 @@ class UnitEvents:
         for exchange_id, started in _settled(self._answers, at_us):
             del self._answers[exchange_id]
             if fails_open(started.arm):
-                self._tell(started, ERROR, started.arm)
+                self._failed(started)
         for exchange_id, started in _settled(self._copies, at_us):
             del self._copies[exchange_id]
             self._tell_unknown(started)
@@ -102,7 +102,7 @@ class UnitEvents:
     def lost(self) -> None:
         """The writer is dead: what is in flight ended badly, and its copies are unknown."""
         for started in self._answers.values():
-            self._tell(started, ERROR, started.arm)
+            self._failed(started)
         for started in self._copies.values():
             self._tell_unknown(started)
         self._answers.clear()
@@ -117,6 +117,11 @@ class UnitEvents:
         told = self._units.get(started.segment, 0)
         if told < MOST_UNITS and self._tell(started, unit_metric(started.segment), started.arm):
             self._units[started.segment] = told + 1
+
+    def _failed(self, started: _Started) -> None:
+        """The unit's first failure of the rollout, and of its ten minutes."""
+        self._tell(started, ERROR, started.arm)
+        self._tell(started, late_metric(started.start_at_us), started.arm)
 
     def _tell_unknown(self, started: _Started) -> None:
         for metric, worse in unknown(started.scoring):

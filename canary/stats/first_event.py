@@ -41,7 +41,7 @@ class FirstEventRow(NamedTuple):
     """A unit's first event as a journal tells it. It counts once that journal's tick has settled its start for the age."""
 
     rollout: str
-    metric: str  # "error", "pair:error"; "unit:7": the unit's first request in segment 7
+    metric: str  # "error", "pair:error"; "error@99": of block 99; "unit:7": the first request in segment 7
     unit_hash: bytes  # 8 bytes
     start_at_us: int
     segment: int

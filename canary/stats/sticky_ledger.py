@@ -116,6 +116,7 @@ class StickyLedger:
             now = live[(len(live) - 1) // 2] // _MINUTE_US
             self.old_minute = max(0, (now - TOLD_APART_MIN) // BLOCK_MIN * BLOCK_MIN - 1)
             self._book.forget(now)
+            self._firsts.forget(self.old_minute)
         return look.totals(segments, self._firsts, self._moments, as_of_us=live[0] if live else 0)
 
     def _total_keys(self) -> set[Key]:
@@ -196,6 +197,7 @@ class _Look:
             events=firsts.events(),
             units=units,
             full=firsts.full(),
+            late=firsts.late(),
             users=firsts.users,
         )
 

@@ -26,6 +26,7 @@ class StickyTotals(Totals, frozen=True, kw_only=True):
     events: dict[str, dict[int, tuple[int, int]]] = {}  # users with a first event, by metric and segment: candidate, stable
     units: dict[int, tuple[int, int]] = {}  # distinct users of each segment
     full: tuple[str, ...] = ()  # metrics with more users than are counted
+    late: dict[int, dict[int, tuple[int, int]]] | None = None  # by block: the same of `error` since it; None: not counted then
     users: int = 0  # distinct, of all segments under a coin
 
     def summed(self, scoring: Scoring) -> Vector:

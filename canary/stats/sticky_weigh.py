@@ -5,7 +5,7 @@ timeout's age, with the shares of all ages: a minute is the finest time that clu
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -30,11 +30,13 @@ from canary.stats.frozen import Scoring
 from canary.stats.moments import Moments
 from canary.stats.ratio import BROKEN_LOG_E, sample_ratio_log_e
 from canary.stats.side import SegmentWeight
-from canary.stats.sticky import abstention, rollback_log_e
+from canary.stats.sticky import abstention, restarted_log_e, rollback_log_e, starts_of
 from canary.stats.sticky_totals import StickyTotals
 from canary.stats.sticky_values import value_rows
-from canary.stats.unit_events import ERROR, pair_metric
+from canary.stats.unit_events import BLOCK_US, ERROR, pair_metric
 from canary.terms import BUCKETS, Scored
+
+_MINUTE_US: Final = 60_000_000
 
 REMEDY: Final = "split by request or by conversation instead"
 
@@ -92,6 +94,7 @@ class Look:
         self.spec = scoring.spec
         self.stage = stage
         self.totals = totals
+        self._all = segments
         ordered = sorted((segment for segment in segments if segment.scored is not Scored.NONE), key=lambda one: one.id)
         self.segments = [segment for segment in ordered if segment.id in totals.segments]
         self.coins = [segment for segment in ordered if 0 < segment.weight_bp < BUCKETS]
@@ -191,16 +194,27 @@ class Look:
 
     @cached_property
     def _first(self) -> FirstEventEvidence:
+        return self._firsts(self.totals.events.get(ERROR, {})).marked(ERROR in self.totals.full)
+
+    def _firsts(self, counts: Mapping[int, tuple[int, int]]) -> FirstEventEvidence:
         contrast = self.scoring.contrasts[self._timeout.canary[0]]
-        found = evidence_of_users(
-            self.totals.events.get(ERROR, {}),
+        return evidence_of_users(
+            counts,
             self._weights_bp,
             rho=contrast.rho,
             delta=contrast.delta,
             lowest_stable_rate=self._lowest_rate,
             users=self.totals.users,
         )
-        return found.marked(ERROR in self.totals.full)
+
+    def _restarted(self, log_e: float) -> float:
+        """With the bets of first events that began later; a decision that was made before there were any has none."""
+        if self.totals.late is None:
+            return log_e
+        opened = [segment.opened_minute for segment in self._all if segment.opened_minute]
+        first = min(opened, default=self.totals.first_minute) * _MINUTE_US // BLOCK_US
+        places = starts_of(self.totals.late, first=first)
+        return restarted_log_e(log_e, {place: self._firsts(self.totals.late[block]).log_e for block, place in places.items()})
 
     def _first_pairs(self, index: int) -> FirstEventEvidence:
         contrast = self.scoring.contrasts[index]
@@ -216,7 +230,7 @@ class Look:
         events = first.users_candidate + (pairs[1] if pairs else 0)
         return self._row_of(
             metric,
-            log_e=self._over_lanes(metric, lanes),
+            log_e=self._restarted(self._over_lanes(metric, lanes)),
             share=share,
             silent="" if pairs and not pairs[2] else sentence_of(clustered) or silent if silent else "",
             events=events,

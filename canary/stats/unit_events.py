@@ -16,6 +16,12 @@ from canary.terms import Arm
 ERROR: Final = "error"
 """The canary's rare metric: errors at the timeout's age."""
 
+LATE: Final = "error@"
+"""With a block's number after it: a unit's first failure among those that started in that block."""
+
+BLOCK_US: Final = 600_000_000
+"""Ten minutes of starts: where late onset's bets may begin."""
+
 UNIT: Final = "unit:"
 """With the segment's number after it: a unit's first request there, for the sample ratio."""
 
@@ -26,6 +32,16 @@ PAIR: Final = "pair:"
 def unit_metric(segment: int) -> str:
     """Under which name the units of a segment are kept."""
     return f"{UNIT}{segment}"
+
+
+def late_metric(start_at_us: int) -> str:
+    """Under which name a unit's first failure of that block is kept."""
+    return f"{LATE}{start_at_us // BLOCK_US}"
+
+
+def late_block(metric: str) -> int:
+    """The block of such a name; -1 where it is another's."""
+    return int(metric.removeprefix(LATE)) if metric.startswith(LATE) else -1
 
 
 def pair_metric(contrast: Contrast) -> str:

@@ -4,15 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from canary.stats.first_event import FirstEvent, FirstEventRow, FirstEvents
-from canary.stats.unit_events import UNIT
+from canary.stats.unit_events import BLOCK_US, UNIT, late_block
+from canary.stats.unit_late import Counts, LateFirsts
 from canary.terms import Arm
 
 _SECOND_US: Final = 1_000_000
+_MINUTE_US: Final = 60 * _SECOND_US
 _GONE_AFTER_US: Final = 120 * _SECOND_US
 """A journal that is not among the horizons any more has been settled when the others are so far past."""
-
-Counts = dict[int, tuple[int, int]]
-"""Users by segment: candidate, stable."""
 
 
 class UnitFirsts:
@@ -21,6 +20,7 @@ class UnitFirsts:
     def __init__(self) -> None:
         self._waiting: list[FirstEventRow] = []
         self._settled: dict[str, FirstEvents] = {}
+        self._late = LateFirsts()
         self._units: dict[int, set[bytes]] = {}  # of each segment
         self._on_candidate: dict[int, int] = {}
         self._everybody: set[bytes] = set()
@@ -52,9 +52,16 @@ class UnitFirsts:
             if tick < until_us:
                 left.append(row)
                 continue
-            event = FirstEvent(row.start_at_us, row.segment, row.arm)
-            self._settled.setdefault(row.metric, FirstEvents()).add(row.unit_hash, event)
+            event, block = FirstEvent(row.start_at_us, row.segment, row.arm), late_block(row.metric)
+            if block < 0:
+                self._settled.setdefault(row.metric, FirstEvents()).add(row.unit_hash, event)
+            else:
+                self._late.add(block, row.unit_hash, event)
         self._waiting = left
+
+    def forget(self, minute: int) -> None:
+        """Drops late onset's bets that began up to this minute, the last one of its block."""
+        self._late.forget((minute + 1) * _MINUTE_US // BLOCK_US)
 
     @property
     def users(self) -> int:
@@ -68,6 +75,10 @@ class UnitFirsts:
     def events(self) -> dict[str, Counts]:
         """Units with a settled event, by metric."""
         return {metric: events.counts() for metric, events in sorted(self._settled.items())}
+
+    def late(self) -> dict[int, Counts]:
+        """Units with a settled failure since each block that has one."""
+        return self._late.counts()
 
     def full(self) -> tuple[str, ...]:
         """Metrics of which later users were left out."""

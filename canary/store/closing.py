@@ -13,6 +13,7 @@ from canary.errors import Deposed
 from canary.ports import Fence, Moved
 from canary.stats.closed import fleet_cells, span_of, total_cells
 from canary.store.database import Connection
+from canary.store.first_events import forget_late
 
 # FOR SHARE: a new leader cannot take the lease before this transaction ends, so moves of two leaders never overlap.
 _LEADS: Final = """
@@ -149,8 +150,12 @@ async def close(connection: Connection, rollout: str, *, fence: Fence, settle_us
 
 
 async def fold(connection: Connection, rollout: str, *, fence: Fence, minute: int, seen: int) -> int:
-    """Moves the fleet's old rows into totals, within one transaction; returns their number. Raises Deposed."""
+    """Moves the fleet's old rows into totals, within one transaction; returns their number. Raises Deposed.
+
+    Users' first failures that late onset reads no more go with them.
+    """
     await _alone(connection, rollout, fence)
+    await forget_late(connection, rollout, minute=minute)
     found = await (await connection.execute(_TOTALS, {"rollout": rollout})).fetchall()
     if any(until > minute for _, until, *_ in found):
         return 0  # another leader was further; a total that went back would no longer say which rows it holds

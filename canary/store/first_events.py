@@ -4,8 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from canary.stats.first_event import MOST_USERS, FirstEventRow
+from canary.stats.unit_events import BLOCK_US, LATE, late_block
 from canary.store.database import Connection
 from canary.terms import Arm
+
+_MINUTE_US: Final = 60_000_000
 
 # In the order of the key: two couriers that write the same units then wait for each other, and never both at once.
 _WRITE: Final = """
@@ -26,6 +29,8 @@ FROM (SELECT *, row_number() OVER (PARTITION BY metric ORDER BY start_at_us, uni
       WHERE rollout = %(rollout)s AND revision > %(since)s) AS found
 WHERE place <= %(most)s
 ORDER BY revision, metric, unit_hash"""
+_FORGET: Final = "DELETE FROM first_events WHERE rollout = %(rollout)s AND metric = ANY(%(metrics)s)"
+_LATE: Final = "SELECT DISTINCT metric FROM first_events WHERE rollout = %(rollout)s AND starts_with(metric, %(late)s)"
 
 MOST_READ: Final = MOST_USERS
 """Of a metric, those with the smallest starts: whoever reads keeps no more, so what is left out could not have stayed."""
@@ -50,6 +55,19 @@ def smallest(rows: Iterable[FirstEventRow]) -> list[FirstEventRow]:
         if places[row.metric] <= MOST_READ:
             found.append(row)
     return sorted(found, key=lambda row: (row.revision, row.metric, row.unit_hash))
+
+
+def is_read_no_more(metric: str, minute: int) -> bool:
+    """Whether it is of ten minutes that ended by this minute: late onset's bets begin after it."""
+    return 0 <= late_block(metric) < (minute + 1) * _MINUTE_US // BLOCK_US
+
+
+async def forget_late(connection: Connection, rollout: str, *, minute: int) -> None:
+    """Deletes first failures of blocks up to this minute, within the transaction of who moves old minutes into totals."""
+    found = await (await connection.execute(_LATE, {"rollout": rollout, "late": LATE})).fetchall()
+    old = [metric for (metric,) in found if is_read_no_more(metric, minute)]
+    if old:
+        await connection.execute(_FORGET, {"rollout": rollout, "metrics": old})
 
 
 async def write_first_events(connection: Connection, journal: str, rows: Sequence[FirstEventRow]) -> None:

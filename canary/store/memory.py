@@ -15,7 +15,7 @@ from canary.stats.counts import CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
 from canary.store.counters import by_hour, check_nothing_missed
-from canary.store.first_events import smallest
+from canary.store.first_events import is_read_no_more, smallest
 from canary.store.memory_counts import CountTables
 from canary.store.publication import stable_after
 from canary.store.rows import BodyRow, JournalState, OutcomeRow, PairRow, ProfileDelta, RecordBatch
@@ -233,6 +233,10 @@ class MemoryCounters:
         """Moves the fleet's old rows into totals: see the port."""
         self._store.check_lead(fence)
         self._store.commits += 1
+        events = self._store.first_events
+        self._store.first_events = {
+            key: row for key, row in events.items() if key[0] != rollout or not is_read_no_more(row.metric, minute)
+        }
         return self._store.counts.fold(rollout, minute=minute, seen=seen, revision=self._store.commits)
 
     async def first_events(self, rollout: str, *, since: int = 0) -> tuple[Sequence[FirstEventRow], int]:

@@ -2,8 +2,10 @@
 
 import pytest
 
-from canary.errors import StaleRevision
+from canary.errors import Deposed, StaleRevision
+from canary.ports import Fence
 from canary.stats.first_event import FirstEventRow
+from canary.stats.unit_events import BLOCK_US
 from canary.store import first_events
 from canary.terms import Arm
 from tests.support.books import Books
@@ -66,3 +68,22 @@ async def test_of_each_metric_only_the_smallest_starts_are_read(books: Books, mo
     assert [(metric, start) for _, metric, start, _ in found] == [("error", 5), ("unit:7", 5), ("error", 7), ("unit:7", 7)]
     await books.recorder.commit(a_batch(1, 2, first_events=[an_event(6, unit=b"unit-new")]))
     assert [start for _, _, start, _ in (await starts(books, newest))[0]] == [6]
+
+
+async def test_first_failures_of_blocks_that_no_bet_begins_with_any_more_go_with_the_old_minutes(books: Books) -> None:
+    events = [
+        an_event(block * BLOCK_US + 5, metric=f"error@{block}", rollout=rollout)
+        for block in (10, 11, 12, 100)
+        for rollout in ("r1", "r2")
+    ]
+    await books.recorder.commit(a_batch(0, 1, first_events=[*events, an_event(10 * BLOCK_US + 5)]))
+    lease = await books.leases.acquire("control", "one", 3_600)
+    assert lease is not None
+    fence = Fence(name="control", epoch=lease.epoch)
+    for minute, left in ((118, ["error", "error@100", "error@11", "error@12"]), (119, ["error", "error@100", "error@12"])):
+        await books.counters.fold("r1", fence=fence, minute=minute, seen=2**40)
+        assert sorted(metric for _, metric, _, _ in (await starts(books))[0]) == left
+    assert len((await books.counters.first_events("r2"))[0]) == 4
+    with pytest.raises(Deposed):
+        await books.counters.fold("r1", fence=Fence(name="control", epoch=fence.epoch + 1), minute=500, seen=2**40)
+    assert len((await starts(books))[0]) == 3

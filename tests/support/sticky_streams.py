@@ -11,7 +11,7 @@ from canary.stats.first_event import FirstEventRow
 from canary.stats.frozen import Scoring
 from canary.stats.profile import Profile
 from canary.stats.scoring import Fact, ends, pair_ends, pair_starts, starts
-from canary.stats.unit_events import ERROR, discordant, fails, unit_metric
+from canary.stats.unit_events import ERROR, discordant, fails, late_metric, unit_metric
 from canary.terms import Arm
 from tests.support.streams import EPOCH_US, MINUTE_US, Answers, arrivals, profile_of
 
@@ -63,16 +63,18 @@ def some_users(
     errors: float = 1.0,
     slower: float = 1.0,
     broken: int | None = None,
+    good_us: int = 0,
 ) -> UserStream:
     """Users of very different activity and speed, of whom 2 % fail in 20 % of their requests and the others in .1 %.
 
     `errors` and `slower` multiply those of the candidate's users; `broken`: the most active of the candidate's users, who
-    sends a tenth of all requests beside, fails in each.
+    sends a tenth of all requests beside, fails in each. `good_us`: so long the candidate fails as seldom as stable.
     """
     rng = np.random.default_rng([seed, users, round(1e4 * weight)])
     activity = np.exp(rng.normal(0.0, 1.2, users))
     on_candidate = rng.random(users) < weight
-    rate = np.where(rng.random(users) < 0.02, 0.2, 0.001) * np.where(on_candidate, errors, 1.0)
+    usual = np.where(rng.random(users) < 0.02, 0.2, 0.001)
+    rate = usual * np.where(on_candidate, errors, 1.0)
     speed = np.exp(rng.normal(0.0, 0.5, users)) * np.where(on_candidate, slower, 1.0)
     if broken is not None:
         worst = int(np.argmax(np.where(on_candidate, activity, 0.0)))
@@ -81,8 +83,11 @@ def some_users(
     reach = activity.cumsum()
     user = np.searchsorted(reach, rng.random(n) * reach[-1]).astype(np.int64)
     latency = (0.1e6 * speed[user] * np.exp(rng.normal(0.0, 0.5, n))).astype(np.int64)
-    answers = Answers.of(age_us=latency + 1_000, latency_us=latency, failed=rng.random(n) < rate[user])
-    return UserStream(user=user, candidate=on_candidate[user], start_us=arrivals(rng, n, per_s=per_s), answers=answers)
+    chance = rng.random(n)
+    start_us = arrivals(rng, n, per_s=per_s)
+    failed = chance < np.where(start_us - EPOCH_US < good_us, usual[user], rate[user])
+    answers = Answers.of(age_us=latency + 1_000, latency_us=latency, failed=failed)
+    return UserStream(user=user, candidate=on_candidate[user], start_us=start_us, answers=answers)
 
 
 def a_users_profile(seed: int, *, n: int = 5_000) -> Profile:
@@ -106,12 +111,14 @@ def user_rows(
 
 
 def first_rows(scoring: Scoring, stream: UserStream, *, segment: int = 7, journals: int = 1) -> list[FirstEventRow]:
-    """Each user's first request and first failure in each journal."""
+    """Each user's first request and first failures, of all and of each ten minutes, in each journal."""
     found: dict[tuple[str, str, int], FirstEventRow] = {}
     for index in range(len(stream)):
         user, journal = int(stream.user[index]), f"j{index % journals}"
         fact, arm = stream.fact(index), stream.arm(index)
-        metrics = [unit_metric(segment), *([ERROR] if fails(arm, fact, scoring.pair_age_us) else [])]
+        metrics = [unit_metric(segment)]
+        if fails(arm, fact, scoring.pair_age_us):
+            metrics += [ERROR, late_metric(int(stream.start_us[index]))]
         for metric in metrics:
             row = FirstEventRow("r", metric, hash_of(user), int(stream.start_us[index]), segment, arm, journal, 1)
             found.setdefault((journal, metric, user), row)

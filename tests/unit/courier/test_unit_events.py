@@ -8,6 +8,7 @@ import pytest
 from canary.courier.first_events import MOST_UNITS, UnitEvents
 from canary.courier.known import Known, SegmentFacts, learn
 from canary.stats.facts import Fact
+from canary.stats.unit_events import BLOCK_US
 from canary.store.frames import Frame, Open
 from canary.store.rows import RecordBatch
 from canary.terms import Arm, MirrorDrop
@@ -33,8 +34,8 @@ def opened(units: UnitEvents, user: str = "ada", *, at_s: float = 0.0, arm: Arm 
 
 
 def told(units: UnitEvents) -> list[tuple[str, str, float, Arm]]:
-    """(metric, user, start in seconds, arm), units' first requests left out."""
-    rows = [row for row in units.take() if not row.metric.startswith("unit:")]
+    """(metric, user, start in seconds, arm), units' first requests and the first failures of each block left out."""
+    rows = [row for row in units.take() if not row.metric.startswith(("unit:", "error@"))]
     return [(row.metric, row.unit_hash.decode().strip(), (row.start_at_us - T0_US) / 1e6, row.arm) for row in rows]
 
 
@@ -63,6 +64,25 @@ def test_only_a_users_first_failure_is_told_and_an_earlier_one_replaces_it() -> 
     assert told(units) == [("error", "ada", 2.0, Arm.STABLE)]
     units.ended(early, BAD, copied=False)
     assert told(units) == [("error", "ada", 1.0, Arm.STABLE)]
+
+
+def test_the_first_failure_of_each_ten_minutes_is_told_beside_the_first_of_all() -> None:
+    units = UnitEvents()
+    for at_s in (1, 2, 700, 701, 1_300):
+        units.ended(opened(units, at_s=at_s), BAD, copied=False)
+    opened(units, "bob", at_s=1_400)
+    units.tick(T0_US + 1_410 * SECOND_US)
+    opened(units, "cleo", arm=Arm.CANDIDATE, at_s=2_000)
+    units.lost()
+    first = T0_US // BLOCK_US
+    late = [row for row in units.take() if row.metric.startswith("error@")]
+    assert [(row.unit_hash.strip(), row.metric, (row.start_at_us - T0_US) // SECOND_US) for row in late] == [
+        (b"ada", f"error@{first}", 1),
+        (b"ada", f"error@{first + 1}", 700),
+        (b"ada", f"error@{first + 2}", 1_300),
+        (b"bob", f"error@{first + 2}", 1_400),
+        (b"cleo", f"error@{(T0_US + 2_000 * SECOND_US) // BLOCK_US}", 2_000),
+    ]
 
 
 def test_what_is_open_at_the_age_speaks_for_stable_alone() -> None:
