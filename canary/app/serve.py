@@ -1,7 +1,9 @@
 """`canary serve` and `canary proxy`: binds the ports, starts the database and the processes, says when it serves."""
 
 import os
+import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -72,6 +74,8 @@ def serve(
 
     try:
         if postgres is not None:
+            # until the supervisor takes it, a SIGTERM would end us by its default, with the server left running
+            signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
             postgres.start()
         supervisor = Supervisor(
             _specs(home, listeners, env=env, with_controller=with_controller),

@@ -52,6 +52,11 @@ class Slot:
         if was_ready or self._unserved_since is None or self._unserved_since > now:
             self._unserved_since = now
 
+    def close_queue(self) -> None:
+        """Gives up our hold of the queue: nobody comes back to it, whoever connects now is refused, not left waiting."""
+        if self.listener is not None:
+            self.listener.close()
+
     def queue(self) -> Queue:
         """How its listening socket is served now."""
         if self.ready:

@@ -1,5 +1,6 @@
 """run/supervisor.json: what the supervisor knows of its children, for the sidecar's /livez and for `doctor`."""
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ class StatusFile:
             hidden.replace(self._path)
             self._written = text
         except OSError:
-            hidden.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the disk may take no change at all by now
+                hidden.unlink()
 
 
 def _status(slots: Sequence[Slot], now: float) -> dict[str, Any]:

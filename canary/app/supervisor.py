@@ -185,6 +185,8 @@ class Supervisor:
         self._stop = first_step(now=now, drain_s=self._drain_s) if before is None else next_step(before, now=now, living=living)
         if before is None:
             _LOG.info("stopping: workers drain", extra={"drain_s": self._drain_s})
+            for slot in self._slots:
+                slot.close_queue()
         for slot in self._slots:
             if slot.child is not None and slot.spec.role is self._stop.role:
                 if self._stop.ask:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -30,6 +31,8 @@ def up(config_file: Path, state_dir: Path | None) -> None:
     if home.database(os.environ) != EMBEDDED:
         raise CanaryError("the database is not embedded here", hint="`canary db upgrade` brings its tables up to date")
     make_state_dir(home)
+    # by its default it would end us even in the wait for it, with the server left running
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with EmbeddedPostgres(home.state_dir) as postgres:
         apply(postgres.url)
         click.echo(f"Postgres runs: {postgres.url}")

@@ -268,14 +268,14 @@ class EmbeddedPostgres:
 
     def _down(self) -> None:
         """A fast stop: clients are cut off, everything is written; after a while without that, an immediate one."""
-        found = read_pid_file(self._data)
-        if found is not None and serves(found.pid, self._data):
+        pid = self._pid()
+        if pid is not None:
             for order in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
                 try:
-                    os.kill(found.pid, order)
+                    os.kill(pid, order)
                 except ProcessLookupError:
                     break
-                if self._gone(found.pid):
+                if self._gone(pid):
                     break
         if self._folder != Path():
             clear_socket(self._folder)
@@ -283,6 +283,13 @@ class EmbeddedPostgres:
                 self._folder.rmdir()
             except OSError:
                 pass  # already gone, or something else is in it
+
+    def _pid(self) -> int | None:
+        """The server's: as its pid file says, or of the one that we started a moment ago and that has not yet written it."""
+        found = read_pid_file(self._data)
+        if found is not None and serves(found.pid, self._data):
+            return found.pid
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def _gone(self, pid: int) -> bool:
         deadline = time.monotonic() + _STOP_S

@@ -75,12 +75,43 @@ def test_a_stop_waits_for_the_answer_under_way_and_leaves_nothing_running(tmp_pa
         assert serving.process is not None
         serving.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "worker drains" in serving.log.read_text(), 20, what="the drain")
+        with pytest.raises(ConnectionRefusedError):  # not left waiting for somebody who never comes
+            serving.ask(timeout=20)
         serving.v1.release.set()
         asking.join(30)
         assert got == [(200, "v1")]
         assert serving.process.wait(timeout=60) == 0
         assert not [pid for pid in pids if _runs(pid)]
-        assert not list((tmp_path / "state").glob("pg*/postmaster.pid"))
+        assert not _postgres(tmp_path)
+
+
+@pytest.mark.parametrize("words", [("serve",), ("db", "up")])
+def test_a_stop_in_the_middle_of_the_start_leaves_no_postgres_running(tmp_path: Path, words: tuple[str, ...]) -> None:
+    serving = Serving(tmp_path)
+    try:
+        process = serving.launch(*words)
+        wait_for(lambda: _postgres(tmp_path), 60, what="a Postgres that starts")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) in {143, 0}, "0 where it was up already"
+        assert not _postgres(tmp_path)
+    finally:
+        serving.close()
+
+
+def test_a_database_that_runs_alone_stops_with_its_command(tmp_path: Path) -> None:
+    serving = Serving(tmp_path)
+    try:
+        process = serving.launch("db", "up")
+        wait_for(lambda: "Postgres runs" in serving.told.read_text(), 60, what="the word that it runs")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+        assert not _postgres(tmp_path)
+    finally:
+        serving.close()
+
+
+def _postgres(folder: Path) -> list[Path]:
+    return list((folder / "state").glob("pg*/postmaster.pid"))
 
 
 def test_a_killed_supervisor_leaves_nothing_running_and_the_next_start_serves(tmp_path: Path) -> None:
@@ -89,7 +120,7 @@ def test_a_killed_supervisor_leaves_nothing_running_and_the_next_start_serves(tm
         assert serving.process is not None
         serving.process.kill()
         wait_for(lambda: not [pid for pid in pids if _runs(pid)], 40, what="the end of all children")
-        wait_for(lambda: not list((tmp_path / "state").glob("pg*/postmaster.pid")), 30, what="the end of Postgres")
+        wait_for(lambda: not _postgres(tmp_path), 30, what="the end of Postgres")
         serving.process.wait(20)
         serving.start()
         assert serving.ask() == (200, "v1")

@@ -107,10 +107,17 @@ class Serving:
         ports = {"data": self.data, "admin": self.admin, "sidecar": self.sidecar, "v1": self.v1.port, "v2": self.v2.port}
         self.file.write_text(text.format(stable=stable, min_profile=min_profile, **ports))
 
-    def start(self) -> Self:
-        command = [sys.executable, "-m", "canary.cli", self.role, "--config", str(self.file), "--workers", str(self.workers)]
+    def launch(self, *words: str) -> "subprocess.Popen[bytes]":
+        """The process alone, as soon as it lives; `words`: another command."""
+        command = [sys.executable, "-m", "canary.cli", *(words or (self.role, "--workers", str(self.workers)))]
         with self.log.open("a") as log, self.told.open("w") as told:
-            self.process = subprocess.Popen(command, stdout=told, stderr=log, env=self.env, cwd=self.folder)
+            self.process = subprocess.Popen(
+                [*command, "--config", str(self.file)], stdout=told, stderr=log, env=self.env, cwd=self.folder
+            )
+        return self.process
+
+    def start(self) -> Self:
+        self.launch()
         wait_for(lambda: "\n  state " in self._heard() or self._ended(), START_S, what="the word that it serves")
         self.said = self._heard()
         assert not self._ended(), self.log.read_text()
