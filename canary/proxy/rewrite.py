@@ -125,8 +125,8 @@ class Target:
             return body
         try:
             fields = _RAW_OBJECT.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return body  # no JSON object: nothing to replace, the upstream will say what it thinks
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return body  # no JSON object, or one nested without end: nothing to replace, the upstream will say what it thinks
         fields["model"] = self._model
         return msgspec.json.encode(fields)
 

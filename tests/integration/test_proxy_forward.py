@@ -263,6 +263,15 @@ def test_a_version_rewrites_target_headers_and_model(tmp_path: Path) -> None:
     assert received.values(b"content-length") == [str(len(received.body)).encode()]
 
 
+@pytest.mark.parametrize("body", [b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}", b"no JSON", b"\xff", b"[]"])
+def test_a_body_whose_model_cannot_be_replaced_goes_on_as_it_is(tmp_path: Path, body: bytes) -> None:
+    with Upstream(answering(OK)) as upstream:
+        version = a_version("v1", upstream.port, set_model="small")
+        with WorkerProcess(tmp_path, a_snapshot(a_route(version))) as worker:
+            assert ask(worker.port, "POST", "/v1/x", body=body).status == 200
+            assert upstream.saw(1)[0].body == body
+
+
 def test_a_live_frame_is_down_before_the_client_has_its_answer(served: Served) -> None:
     _, worker = served
     answer = ask(worker.port, "POST", "/v1/x?secret", body=b"hello", headers="cookie: c=1\r\nuser-agent: me\r\n")
