@@ -12,6 +12,7 @@ from canary.control.sight import NOTHING_SEEN, Sighted
 from canary.ports import PlanInForce
 from canary.rollout.calibration import CONFIDENCE, Round, real_route, summed
 from canary.rollout.declared import declared, in_short
+from canary.rollout.estimate_words import forecast_of, words_of
 from canary.rollout.estimates import ALPHA, Estimate
 from canary.rollout.families import FleetSummary
 from canary.rollout.harm import told
@@ -62,16 +63,20 @@ def evidence(state: RolloutState, seen: Sighted, found: Sequence[Estimate]) -> d
     """One look in full: every metric with its interval, what is needed of it and how long that takes; harm and alerts."""
     said = {estimate.metric: estimate for estimate in found}
     rows = seen.evidence.metrics if seen.evidence is not None else ()
-    declared = [spec.name for spec in state.measures.metrics]
-    gates = gates_of(state.phase, seen.evidence, declared=declared) if seen.evidence is not None else ()
+    names = [spec.name for spec in state.measures.metrics]
+    gates = gates_of(state.phase, seen.evidence, declared=names) if seen.evidence is not None else ()
+    over, eta_s = state.phase.is_final, gates_eta_s(gates, seen.past) if gates else None
     words = {verdict.metric: verdict for verdict in verdicts_of(seen.evidence, q=state.plan.alpha_rollback)}
     return {
         "rollout": rollout(state, seen),
         "confidence": 1 - ALPHA,
         "forecast_from_s": seen.past.age_s if seen.past is not None else None,
-        "gates_eta_s": gates_eta_s(gates, seen.past) if gates else None,
+        "gates_eta_s": eta_s,
+        "forecast": forecast_of(eta_s, seen.past, over=over) if gates else "",
         "metrics": [
-            _plain(row) | {"estimate": _plain(said.get(row.metric)), "verdict": _plain(words[row.metric]), "gate": row in gates}
+            _plain(row)
+            | {"estimate": _plain(said.get(row.metric)), "verdict": _plain(words[row.metric]), "gate": row in gates}
+            | {"text": _plain(words_of(row, said[row.metric], seen.past, over=over)) if row.metric in said else None}
             for row in rows
         ],
     }

@@ -169,8 +169,8 @@ def print_status(found: dict[str, Any], *, metrics: bool = True) -> None:
         click.echo(f"alert:    {shown.printable(alert['because'])}")
     if evidence:
         click.echo(
-            f"evidence: {evidence['assigned_candidate']} candidate and {evidence['assigned_stable']} stable starts, "
-            f"{evidence['pairs']} pairs"
+            f"evidence: {evidence['assigned_candidate']:,} candidate and {evidence['assigned_stable']:,} stable starts, "
+            f"{evidence['pairs']:,} pairs"
         )
         for metric in evidence["metrics"] if metrics else ():
             click.echo(f"  {shown.metric_line(metric)}")
@@ -180,8 +180,8 @@ def _together(fleet: dict[str, Any]) -> str:
     worse = [row for row in fleet["rollouts"] if row["worse"]]
     names = ", ".join(f"{row['route']} ({row['rollout'][:13]})" for row in worse) or "none"
     return (
-        f"together, of {len(fleet['rollouts'])} with evidence worse than tolerated: {names}"
-        f" (at most {fleet['q']:.0%} of these words wrong, by e-BH)"
+        f"of {len(fleet['rollouts'])} rollouts with evidence, worse than tolerated: {names};"
+        f" at most {fleet['q']:.0%} of these words are wrong (e-BH)"
     )
 
 

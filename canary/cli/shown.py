@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import click
 
+from canary.rollout import words as told
+
 ROLLED_BACK: Final = 3
 UNDECIDED: Final = 4
 _GOOD: Final = frozenset({"done", "watching"})
@@ -68,32 +70,28 @@ def ago(text: str) -> str:
     return f"{max(seconds, 0):.0f} s ago"
 
 
-def span(seconds: float) -> str:
-    """A duration: `42 s`, `3.5 min`, `2 h`."""
-    for size, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{max(seconds, 0):.0f} s"
-
-
 def metric_line(metric: dict[str, Any]) -> str:
     """One metric's evidence in one line: rates per arm, pairs, evidence against what is needed."""
     words = [f"{metric['metric']:<14}"]
     if metric.get("abstains"):
         return f"{words[0]} says nothing: {metric['abstains']}"
-    for arm in ("candidate", "stable"):
-        n, bad, mean = metric[f"n_{arm}"], metric[f"bad_{arm}"], metric.get(f"mean_{arm}")
-        if mean is not None:
-            words.append(f"{arm} {mean:.4g} {metric.get('unit', '')}".rstrip() + f" of {n}")
-            continue
-        words.append(f"{arm} {bad}/{n}" + (f" ({bad / n:.1%})" if n else ""))
+    words += [f"{arm} {found}" for arm in ("candidate", "stable") if (found := arm_words(metric, arm))]
     if metric.get("pairs"):
-        words.append(f"pairs {metric['pairs']}: {metric.get('pairs_worse', 0)} worse, {metric.get('pairs_better', 0)} better")
+        words.append(f"pairs {metric['pairs']:,}: {metric['pairs_worse']:,} worse, {metric['pairs_better']:,} better")
+    if len(words) == 1:
+        words.append("nothing counted yet")
     for side in ("rollback", "promote"):
-        log_e, need = metric.get(f"log_e_{side}"), metric.get(f"need_{side}")
-        if log_e is not None and need is not None:
-            words.append(f"{side} {log_e:+.2f} of {need:.2f}")
+        evidence = told.evidence(metric.get(f"log_e_{side}"), metric.get(f"need_{side}"))
+        words += [f"{side} {evidence}"] if evidence else []
     return "  ".join(words)
+
+
+def arm_words(metric: dict[str, Any], arm: str) -> str:
+    """One arm's rate or mean; empty where nothing was counted."""
+    n, bad, mean = metric[f"n_{arm}"], metric[f"bad_{arm}"], metric.get(f"mean_{arm}")
+    if mean is not None:
+        return f"{told.amount(mean, metric.get('unit', ''))} of {n:,}"
+    return f"{told.share(bad, n)} ({bad:,}/{n:,})" if n else ""
 
 
 def printable(text: str) -> str:

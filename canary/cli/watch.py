@@ -11,6 +11,7 @@ import click
 from canary.cli import shown
 from canary.cli.client import Admin, path_of
 from canary.errors import CanaryError
+from canary.rollout import words as told
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -103,11 +104,6 @@ def _cells(metric: dict[str, Any]) -> list[str]:
     cells = [metric["metric"]]
     if metric.get("abstains"):
         return [*cells, f"says nothing: {metric['abstains']}", "", "", "", ""]
-    for arm in ("candidate", "stable"):
-        n, bad = metric[f"n_{arm}"], metric[f"bad_{arm}"]
-        cells.append(f"{bad}/{n}" + (f" {bad / n:.1%}" if n else ""))
-    cells.append(f"{metric.get('pairs_worse', 0)}/{metric.get('pairs_better', 0)} of {metric.get('pairs', 0)}")
-    for side in ("rollback", "promote"):
-        log_e, need = metric.get(f"log_e_{side}"), metric.get(f"need_{side}")
-        cells.append("" if log_e is None or need is None else f"{log_e:+.2f} of {need:.2f}")
-    return cells
+    cells += [shown.arm_words(metric, arm) or "none yet" for arm in ("candidate", "stable")]
+    cells.append(f"{metric['pairs_worse']:,}/{metric['pairs_better']:,} of {metric['pairs']:,}" if metric["pairs"] else "none")
+    return [*cells, *(told.evidence(metric[f"log_e_{side}"], metric[f"need_{side}"]) for side in ("rollback", "promote"))]

@@ -1,14 +1,15 @@
 """What a page shows of a rollout: its timeline, its numbers and its reason, worked out before any markup."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from canary.control.sight import Sighted
+from canary.rollout import words
 from canary.rollout.harm import told
-from canary.rollout.state import RolloutState
-from canary.rollout.words import amount
+from canary.rollout.state import MetricVerdict, RolloutState
 from canary.stats.evidence import Evidence, MetricEvidence
-from canary.terms import Frozen, Phase
+from canary.terms import Frozen, Phase, Verdict
 
 PHASES: Final = {
     Phase.PENDING: ("waiting to start", "calm"),
@@ -19,15 +20,11 @@ PHASES: Final = {
     Phase.ROLLED_BACK: ("rolled back", "bad"),
     Phase.CANCELLED: ("cancelled", "calm"),
 }
-METRICS: Final = {
-    "error": "errors",
-    "error_fast": "fast errors",
-    "error_timeout": "timeouts",
-    "latency": "latency",
-    "p50": "median latency",
-    "p95": "95th percentile",
-    "p99": "99th percentile",
-}
+
+EXPLAINED: Final = (
+    "Evidence is an e-value beside the one that is needed: where it is reached, that side is proven, however often one"
+    " looks. Slow answers are those over a quantile of stable's profile; the candidate's, over that and what is allowed on top."
+)
 
 
 class Step(Frozen, frozen=True, kw_only=True):
@@ -41,8 +38,7 @@ class Step(Frozen, frozen=True, kw_only=True):
 class Side(Frozen, frozen=True, kw_only=True):
     """Evidence for one side of a metric against what is needed; `filled` is 0 to 100."""
 
-    log_e: str
-    need: str
+    words: str  # `e=21 of 20`
     filled: int
     crossed: bool
 
@@ -86,7 +82,7 @@ def card_of(state: RolloutState, seen: Sighted, *, now: datetime) -> Card:
         weight=_weight(state),
         steps=_steps(state),
         metrics=tuple(_metric(metric) for metric in evidence.metrics) if evidence else (),
-        samples=_samples(evidence) if evidence else "",
+        samples=_samples(evidence, over=state.phase.is_final) if evidence else "",
         harm=told(seen.harm, state.plan.harm_budget) if seen.harm is not None else "",
         alerts=tuple(alert.because for alert in evidence.alerts) if evidence else (),
         no_evidence=_no_evidence(state, evidence),
@@ -99,12 +95,14 @@ def percent(basis_points: int) -> str:
     return f"{basis_points / 100:g} %"
 
 
-def span(seconds: float) -> str:
-    """A duration for people."""
-    for size, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * size or (seconds >= size and unit == "min"):
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+def tally(verdicts: Sequence[MetricVerdict]) -> str:
+    """A decision's verdicts in a few words: which failed, which passed, and how many are neither."""
+    failed = [words.name_of(one.metric) for one in verdicts if one.rollback is Verdict.FAIL]
+    passed = [words.name_of(one.metric) for one in verdicts if one.promote is Verdict.PASS]
+    open_ = sum(one.rollback is not Verdict.FAIL and one.promote is not Verdict.PASS for one in verdicts)
+    parts = [f"worse: {', '.join(failed)}"] if failed else []
+    parts += [f"pass: {', '.join(passed)}"] if passed else []
+    return "; ".join([*parts, f"{open_} undecided"])
 
 
 def _weight(state: RolloutState) -> str:
@@ -113,22 +111,22 @@ def _weight(state: RolloutState) -> str:
         return "no traffic to the candidate"
     if state.phase is Phase.DONE:
         return "all traffic to the candidate"
-    words = [f"{percent(segment.weight_bp)} of live traffic"] if segment.weight_bp else []
-    words += [f"{percent(segment.shadow_bp)} of stable's requests copied"] if segment.shadow_bp else []
-    return " and ".join(words) or "no traffic to the candidate"
+    parts = [f"{percent(segment.weight_bp)} of live traffic"] if segment.weight_bp else []
+    parts += [f"{percent(segment.shadow_bp)} of stable's requests copied"] if segment.shadow_bp else []
+    return " and ".join(parts) or "no traffic to the candidate"
 
 
 def _steps(state: RolloutState) -> tuple[Step, ...]:
     names = [("start", "profile of the stable version")]
     indexes: list[int | None] = [None]
     if state.plan.shadow.share_bp:
-        names.append(("shadow", f"{percent(state.plan.shadow.share_bp)} copied, {state.plan.shadow.min_pairs} pairs"))
+        names.append(("shadow", f"{percent(state.plan.shadow.share_bp)} copied, {state.plan.shadow.min_pairs:,} pairs"))
         indexes.append(-1)
     for index, stage in enumerate(state.plan.stages):
-        names.append((percent(stage.weight_bp), f"at least {span(stage.dwell_s)}"))
+        names.append((percent(stage.weight_bp), f"at least {words.span(stage.dwell_s)}"))
         indexes.append(index)
     if state.plan.watch.for_s:
-        names.append(("watch", f"{span(state.plan.watch.for_s)}, {percent(state.plan.watch.holdback_bp)} held back"))
+        names.append(("watch", f"{words.span(state.plan.watch.for_s)}, {percent(state.plan.watch.holdback_bp)} held back"))
         indexes.append(len(state.plan.stages))
     names.append(("done", "candidate in charge"))
     here = _here(state, indexes)
@@ -152,39 +150,42 @@ def _when(state: RolloutState, position: int, here: int) -> str:
 
 def _metric(metric: MetricEvidence) -> Metric:
     return Metric(
-        name=METRICS.get(metric.metric, metric.metric.replace("_", " ")),
+        name=words.name_of(metric.metric),
         candidate=_arm(metric.mean_candidate, metric.bad_candidate, metric.n_candidate, metric.unit),
         stable=_arm(metric.mean_stable, metric.bad_stable, metric.n_stable, metric.unit),
-        pairs=f"{metric.pairs_worse} worse, {metric.pairs_better} better of {metric.pairs}" if metric.pairs else "none",
+        pairs=f"{metric.pairs_worse:,} worse, {metric.pairs_better:,} better of {metric.pairs:,}" if metric.pairs else "none",
         rollback=_side(metric.log_e_rollback, metric.need_rollback),
-        promote=_side(metric.log_e_promote, metric.need_promote),
+        promote=_side(*(words.promotion(metric) or (None, None, False))),
         abstains=metric.abstains,
     )
 
 
 def _arm(mean: float | None, bad: int, n: int, unit: str) -> str:
-    return _rate(bad, n) if mean is None else f"{amount(mean, unit)} ({n} values)"
+    return _rate(bad, n) if mean is None else f"{words.amount(mean, unit)} ({n:,} values)"
 
 
 def _rate(bad: int, n: int) -> str:
-    return f"{100 * bad / n:.2f} % ({bad} of {n})" if n else "none yet"
+    return f"{100 * bad / n:.2f} % ({bad:,} of {n:,})" if n else "none yet"
 
 
-def _side(log_e: float | None, need: float | None) -> Side | None:
+def _side(log_e: float | None, need: float | None, by_pairs: bool = False) -> Side | None:
     if log_e is None or need is None:
         return None
     filled = round(100 * min(max(log_e / need, 0.0), 1.0)) if need > 0 else 100
-    return Side(log_e=f"{log_e:.2f}", need=f"{need:.2f}", filled=filled, crossed=log_e >= need)
+    told_so = words.evidence(log_e, need) + (" by pairs" if by_pairs else "")
+    return Side(words=told_so, filled=filled, crossed=log_e >= need)
 
 
-def _samples(evidence: Evidence) -> str:
-    words = [f"{evidence.assigned_candidate} requests on the candidate, {evidence.assigned_stable} on stable"]
-    words += [f"{evidence.pairs} pairs"]
-    if evidence.sample_ratio_broken:
-        words.append("the split is not what was asked for: nothing can be concluded")
-    if evidence.newest_tick_age_s is not None:
-        words.append(f"counted up to {span(evidence.newest_tick_age_s)} ago")
-    return ", ".join(words)
+def _samples(found: Evidence, *, over: bool) -> str:
+    parts = [f"{found.assigned_candidate:,} requests on the candidate, {found.assigned_stable:,} on stable"]
+    parts += [f"{found.pairs:,} pairs"]
+    if found.sample_ratio_broken:
+        parts.append("the split is not what was asked for: nothing can be concluded")
+    if over:
+        parts.append("as the last decision read it")
+    elif found.newest_tick_age_s is not None:
+        parts.append(f"counted up to {words.span(found.newest_tick_age_s)} ago")
+    return ", ".join(parts)
 
 
 def _no_evidence(state: RolloutState, evidence: Evidence | None) -> str:
@@ -201,5 +202,5 @@ def _no_evidence(state: RolloutState, evidence: Evidence | None) -> str:
 
 def _since(state: RolloutState, now: datetime) -> str:
     if state.ended_at is not None:
-        return f"ended {span((now - state.ended_at).total_seconds())} ago"
-    return f"began {span((now - state.created_at).total_seconds())} ago"
+        return f"ended {words.span((now - state.ended_at).total_seconds())} ago"
+    return f"began {words.span((now - state.created_at).total_seconds())} ago"

@@ -48,11 +48,11 @@ def proof_of(metric: MetricEvidence) -> str:
         return f"{name} abstains ({metric.abstains})"
     if metric.promote_abstains:
         return f"{name} cannot be promoted ({metric.promote_abstains})"
-    if metric.log_e_promote is None or metric.need_promote is None:
+    found = words.promotion(metric)
+    if found is None:
         return f"{name} has nothing counted yet"
-    log_e, need, counts = metric.log_e_promote, metric.need_promote, words.counts(metric)
-    if _by_pairs(metric) > log_e - need:
-        log_e, need, counts = metric.log_e_promote_pairs or 0.0, metric.need_promote_pairs or 0.0, words.pairs(metric)
+    log_e, need, by_pairs = found
+    counts = words.pairs(metric) if by_pairs else words.counts(metric)
     return f"{name} {words.e_value(log_e)} of the needed {words.needed(need)} ({counts})"
 
 
@@ -111,13 +111,5 @@ def _excess(metric: MetricEvidence) -> float:
 
 
 def _margin(metric: MetricEvidence) -> float:
-    if metric.abstains or metric.promote_abstains or metric.log_e_promote is None or metric.need_promote is None:
-        return float("-inf")
-    return max(metric.log_e_promote - metric.need_promote, _by_pairs(metric))
-
-
-def _by_pairs(metric: MetricEvidence) -> float:
-    """How far the pairs are over their own threshold, where an early gate may pass by them."""
-    if metric.log_e_promote_pairs is None or metric.need_promote_pairs is None:
-        return float("-inf")
-    return metric.log_e_promote_pairs - metric.need_promote_pairs
+    found = None if metric.abstains or metric.promote_abstains else words.promotion(metric)
+    return float("-inf") if found is None else found[0] - found[1]

@@ -69,6 +69,22 @@ def needed(log_need: float) -> str:
     return _plain(math.exp(min(log_need, _LARGEST_IN_FULL)))
 
 
+def evidence(log_e: float | None, need: float | None) -> str:
+    """`e=609 of 20`: an e-value and the one that is needed; empty where the side does not exist."""
+    return "" if log_e is None or need is None else f"{e_value(log_e)} of {needed(need)}"
+
+
+def promotion(metric: MetricEvidence) -> tuple[float, float, bool] | None:
+    """Log e and need of the promote side, of requests or of pairs, whichever is further, and whether it is that of pairs."""
+    if metric.log_e_promote is None or metric.need_promote is None:
+        return None
+    canary = metric.log_e_promote, metric.need_promote
+    if metric.log_e_promote_pairs is None or metric.need_promote_pairs is None:
+        return *canary, False
+    pairs = metric.log_e_promote_pairs, metric.need_promote_pairs
+    return (*pairs, True) if pairs[0] - pairs[1] > canary[0] - canary[1] else (*canary, False)
+
+
 def span(seconds: float) -> str:
     """A duration in the unit that reads best: `42 s`, `3.5 min`, `2 h`, `1.5 d`."""
     seconds = max(0.0, seconds)

@@ -15,6 +15,7 @@ from scipy.special import betainc, betaln
 
 from canary.stats import bets as rates
 from canary.stats import means
+from canary.stats.bets import THROUGHPUT_RATIOS
 from canary.stats.contrast import Contrast, Vector
 from canary.stats.means import Margin, MeanCounts, MeanMetric
 from canary.terms import BUCKETS, Frozen
@@ -22,6 +23,7 @@ from canary.terms import BUCKETS, Frozen
 BISECTIONS: Final = 40
 LARGEST_RATIO: Final = 2.0**20
 """Beyond this an upper end is said to be open."""
+_LOG_LARGEST: Final = math.log(LARGEST_RATIO)
 
 JEFFREYS: Final = 0.5
 """Both parameters of the beta prior of a rate's own sequence."""
@@ -56,17 +58,6 @@ def rate_difference(
     return _inverted(sides, estimate, alpha=alpha, span=(-1.0, 1.0))
 
 
-def rate_ratio(
-    rollback: tuple[Contrast, Sequence[RateCounts]], promote: tuple[Contrast, Sequence[RateCounts]], *, alpha: float
-) -> Interval | None:
-    """Candidate's rate over stable's; None while stable has none of the events."""
-    candidate, stable = _rate_means(*rollback)
-    if not stable or candidate is None:
-        return None
-    sides = [_rate_side(contrast, found, lambda rho: (rho, 0.0)) for contrast, found in (rollback, promote)]
-    return _inverted(sides, candidate / stable, alpha=alpha, span=(0.0, None))
-
-
 def mean_difference(
     metric: MeanMetric, rollback: Margin, promote: Margin, found: Sequence[MeanCounts], *, alpha: float
 ) -> Interval | None:
@@ -88,6 +79,76 @@ def mean_ratio(
         return None
     sides = [_mean_side(metric, margin, found, lambda rho: (rho, 0.0)) for margin in (rollback, promote)]
     return _inverted(sides, candidate / stable, alpha=alpha, span=(0.0, None))
+
+
+def net_loss(
+    metric: MeanMetric, rollback: Margin, promote: Margin, found: Sequence[tuple[int, ...]], *, alpha: float
+) -> Interval | None:
+    """Share of pairs lost less share won, from -1 to 1; None without a decided or tied pair.
+
+    `found` holds each segment's pairs in the cells of `means.binary_pair_bin`. Nobody can tell an unknown pair: the estimate
+    leaves it out, and each edge takes it as it widens the interval.
+    """
+    both, worse, better, neither = np.array(found, dtype=np.int64).reshape(-1, means.BINARY_PAIR_WIDTH).sum(axis=0)[:4].tolist()
+    known = both + worse + better + neither
+    if not known:
+        return None
+    sides = [_net_side(metric, margin, found) for margin in (rollback, promote)]
+    return _inverted(sides, (worse - better) / known, alpha=alpha, span=(-1.0, 1.0))
+
+
+def completion_ratio(found: Sequence[tuple[float, int, int]], *, alpha: float) -> Interval | None:
+    """How many of its requests the candidate completes beside stable, as a ratio; None until an arm has completed some.
+
+    `found` holds (weight, candidate's completions, stable's) of each segment. The null of a ratio r says that a completion is
+    the candidate's with chance w r / (w r + 1 - w). Each likelihood ratio against it has mean 1 under it, and e grows from the
+    likeliest ratio outward, whatever the alternatives. Those of the upper end are the guard's own, so that it passes 1 where
+    the guard would reach 2 / alpha; the lower end has their inverses too.
+    """
+    mine, theirs = sum(one for _, one, _ in found), sum(other for _, _, other in found)
+    if not mine or not theirs:
+        return None
+    inverses = tuple(1 / ratio for ratio in THROUGHPUT_RATIOS)
+    lower = _completion_side(found, THROUGHPUT_RATIOS + inverses)
+    upper = _completion_side(found, THROUGHPUT_RATIOS)
+    return _inverted([lower, upper], _likeliest(found), alpha=alpha, span=(0.0, None))
+
+
+def _completion_side(found: Sequence[tuple[float, int, int]], ratios: Sequence[float]) -> _LogE:
+    def log_e(null: float) -> float:
+        if null <= 0:
+            return math.inf
+        terms = [
+            sum(
+                mine * (_log_share(w, ratio) - _log_share(w, null))
+                + theirs * (_log_share(1 - w, 1 / ratio) - _log_share(1 - w, 1 / null))
+                for w, mine, theirs in found
+            )
+            for ratio in ratios
+        ]
+        return float(rates.mixed(rates.even(len(terms)), np.array(terms)))
+
+    return log_e
+
+
+def _log_share(weight: float, ratio: float) -> float:
+    """Log chance that a completion comes from the arm of this weight, which completes `ratio` times what the other does."""
+    return math.log(weight * ratio / (weight * ratio + 1 - weight))
+
+
+def _likeliest(found: Sequence[tuple[float, int, int]]) -> float:
+    """The ratio at which as many completions are the candidate's as there are, by bisection of its logarithm."""
+
+    def too_small(log_ratio: float) -> bool:
+        ratio = math.exp(log_ratio)
+        expected = sum((mine + theirs) * w * ratio / (w * ratio + 1 - w) for w, mine, theirs in found)
+        return expected < sum(mine for _, mine, _ in found)
+
+    low, high = -_LOG_LARGEST, _LOG_LARGEST
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_small(middle) else (low, middle)
+    return math.exp((low + high) / 2)
 
 
 def _inverted(sides: Sequence[_LogE], estimate: float, *, alpha: float, span: tuple[float, float | None]) -> Interval:
@@ -167,6 +228,16 @@ def _mean_side(metric: MeanMetric, margin: Margin, found: Sequence[MeanCounts], 
     in_order = sorted(found, key=lambda one: one.segment)
     stakes = [stake(one.weight_bp / BUCKETS, one.counts) for one in in_order if 0 < one.weight_bp < BUCKETS]
     return lambda value: _log_e(stakes, value)
+
+
+def _net_side(metric: MeanMetric, margin: Margin, found: Sequence[tuple[int, ...]]) -> _LogE:
+    total = np.array(found, dtype=np.float64).reshape(-1, means.BINARY_PAIR_WIDTH).sum(axis=0)
+
+    def scores_at(delta: float) -> Vector:
+        return np.asarray(means.scores(metric, msgspec.structs.replace(margin, rho=1.0, delta=delta), 0.0)[0])
+
+    stake = _Stake(means.bets(metric, margin, 0.0)[0], total, scores_at)
+    return lambda delta: _log_e([stake], delta)
 
 
 def _rate_difference(contrast: Contrast, found: Sequence[RateCounts]) -> float | None:

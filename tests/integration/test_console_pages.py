@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from canary.terms import Phase
+from canary.rollout.state import Decision, MetricVerdict
+from canary.terms import Action, Phase, Verdict
 from tests.support.admin_world import PAIR, AdminWorld
 from tests.support.declaring import declaring
 from tests.support.rollouts import a_state, an_evidence, breached
 from tests.support.store_rows import a_decision
 
+FAILED = MetricVerdict(metric="error", rollback=Verdict.FAIL, promote=Verdict.UNDECIDED, because="errors are worse")
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -51,10 +53,23 @@ async def test_a_rollout_shows_stage_weight_evidence_and_reason(client: Any, wor
     assert "errors at 14.80 % against 0.50 %" in page
     assert "Waiting:</strong> 3 more minutes" in page
     assert "14.80 % (37 of 250)" in page
-    assert "8.07 of 6.17" in page
+    assert "e=3,210 of 478" in page
     assert 'aria-current="step"><strong>5 % (now)' in page
     assert 'href="/pairs?rollout=r1"' in page
     assert 'href="/rollouts/r1#decisions"' in page
+
+
+async def test_what_ended_is_told_in_short_on_the_first_page(client: Any, world: AdminWorld) -> None:
+    world.evidence = an_evidence(breached())
+    because = "errors at 14.80 % against 0.50 %"
+    row = a_decision(decision=Decision(action=Action.ROLL_BACK, because=because, verdicts=(FAILED,)))
+    await world.books.rollouts.create(a_state(Phase.ROLLED_BACK, stage=0, revision=1, because=because), row)
+    first, page = await _page(client, "/"), await _page(client, "/rollouts/r1")
+    assert because in first
+    assert "37 of 250" not in first
+    assert "14.80 % (37 of 250)" in page
+    assert "<summary>worse: errors; 0 undecided</summary>" in page
+    assert "<li>errors are worse</li>" in page
 
 
 @pytest.mark.parametrize("phase", list(Phase))

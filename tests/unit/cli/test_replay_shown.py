@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from canary.cli import calibration as calibration_command
 from canary.cli import replay as replay_command
 from canary.cli import rollout as rollout_commands
-from canary.cli.shown import metric_line, span
+from canary.cli.shown import metric_line
 
 
 class FakeAdmin:
@@ -85,25 +85,23 @@ def a_rollout() -> dict[str, Any]:
 def a_row(metric: str, **fields: Any) -> dict[str, Any]:
     sides = {"log_e_rollback": 1.0, "need_rollback": 6.0, "log_e_promote": 1.5, "need_promote": 3.0}
     usual = {"metric": metric, "abstains": "", "promote_abstains": "", "mean_candidate": None, "verdict": {"classes": []}}
-    estimate = {
-        "candidate": 0.028,
-        "stable": 0.0075,
-        "unit": "",
-        "difference": {"lower": 0.0039, "estimate": 0.0205, "upper": None},
-        "rollback_eta_s": 75.0,
-        "promote_eta_s": None,
-    }
-    return usual | sides | {"estimate": estimate} | fields
+    text = {"name": metric, "candidate": "2.80 %", "stable": "0.75 %", "difference": "+2.05 (+0.39 to open) pp"}
+    text |= {"rollback": "e=2.7 of 403", "rollback_eta": "75 s", "promote": "e=4.5 of 20", "promote_eta": "not growing"}
+    return usual | sides | {"text": text} | fields
 
 
 def test_a_look_in_full_as_people_read_it(admin: type[FakeAdmin]) -> None:
     worse = {"classes": [{"because": "class hard: worse than tolerated (30/100 against 9/900, e=148)"}]}
+    counts = {"n_candidate": 250, "bad_candidate": 2, "n_stable": 1_000, "bad_stable": 5}
     look = {
         "rollout": a_rollout(),
         "confidence": 0.95,
-        "forecast_from_s": 300.0,
-        "gates_eta_s": 7_200.0,
-        "metrics": [a_row("error", verdict=worse), a_row("cost", abstains="no usable value"), a_row("p50", log_e_promote=3.5)],
+        "forecast": "Every gate is open.",
+        "metrics": [
+            a_row("error", verdict=worse),
+            a_row("cost", abstains="no usable value"),
+            a_row("p50", text=None, **counts),
+        ],
     }
     admin.answers = {"/api/v1/rollouts": {"rollouts": [a_rollout()]}, "/api/v1/rollouts/r1/evidence": look}
     done = run(rollout_commands.status, "r1", "--evidence")
@@ -114,15 +112,19 @@ def test_a_look_in_full_as_people_read_it(admin: type[FakeAdmin]) -> None:
         "because:  undecided\n"
         "harm:     3 of 100 requests to the candidate failed\n"
         "alert:    too many\n"
-        "evidence: 250 candidate and 1000 stable starts, 0 pairs\n"
+        "evidence: 250 candidate and 1,000 stable starts, 0 pairs\n"
         "\n"
-        "estimates with 95% intervals that hold at every look:\n"
-        "METRIC  CANDIDATE  STABLE  DIFFERENCE              TO ROLL BACK   ETA   TO PROMOTE     ETA\n"
-        "error   2.80 %     0.75 %  +2.05 [+0.39, open] pp  +1.00 of 6.00  75 s  +1.50 of 3.00  -\n"
-        "p50     2.80 %     0.75 %  +2.05 [+0.39, open] pp  +1.00 of 6.00  75 s  +3.50 of 3.00  reached\n"
+        "candidate less stable, with 95% intervals that hold at every look:\n"
+        "METRIC  CANDIDATE  STABLE  DIFFERENCE (INTERVAL)\n"
+        "error   2.80 %     0.75 %  +2.05 (+0.39 to open) pp\n"
+        "\n"
+        "evidence e of the e that is needed, and the time until it is reached:\n"
+        "METRIC  TO ROLL BACK  IN    TO PASS ITS GATE  IN\n"
+        "error   e=2.7 of 403  75 s  e=4.5 of 20       not growing\n"
         "  error, class hard: worse than tolerated (30/100 against 9/900, e=148)\n"
         "  cost says nothing: no usable value\n"
-        "all gates: in about 2 h at the growth of the last minutes\n"
+        "  p50             candidate 0.8 % (2/250)  stable 0.5 % (5/1,000)  rollback e=2.7 of 403  promote e=4.5 of 20\n"
+        "Every gate is open.\n"
     )
 
 
@@ -131,7 +133,7 @@ def test_a_list_ends_with_the_word_on_all_rollouts_together(admin: type[FakeAdmi
     admin.answers = {"/api/v1/rollouts": {"rollouts": [a_rollout()], "fleet": {"q": 0.05, "rollouts": rows}}}
     lines = run(rollout_commands.list_).output.splitlines()
     assert lines[-1] == (
-        "together, of 2 with evidence worse than tolerated: chat (r1) (at most 5% of these words wrong, by e-BH)"
+        "of 2 rollouts with evidence, worse than tolerated: chat (r1); at most 5% of these words are wrong (e-BH)"
     )
 
 
@@ -152,10 +154,5 @@ def test_a_metric_of_amounts_in_a_line() -> None:
     metric = a_row("cost", mean_candidate=0.00412, mean_stable=0.004, unit="USD", n_candidate=250, n_stable=1_000)
     metric |= {"bad_candidate": 0, "bad_stable": 0}
     assert metric_line(metric).split("  rollback")[0].split(None, 1)[1] == (
-        "candidate 0.00412 USD of 250  stable 0.004 USD of 1000"
+        "candidate 0.00412 USD of 250  stable 0.004 USD of 1,000"
     )
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(42.4, "42 s"), (150.0, "2.5 min"), (7_200.0, "2 h"), (-1.0, "0 s")])
-def test_durations(seconds: float, text: str) -> None:
-    assert span(seconds) == text

@@ -43,14 +43,16 @@ def test_a_metric_in_a_line() -> None:
         "bad_stable": 0,
         "pairs": 10,
         "pairs_worse": 2,
+        "pairs_better": 0,
         "log_e_rollback": 8.07,
         "need_rollback": 6.17,
         "log_e_promote": None,
         "need_promote": None,
     }
     line = metric_line(metric)
-    assert "candidate 37/250 (14.8%)  stable 0/0  pairs 10: 2 worse, 0 better  rollback +8.07 of 6.17" in line
+    assert "candidate 14.8 % (37/250)  pairs 10: 2 worse, 0 better  rollback e=3,197 of 478" in line
     assert "promote" not in line
+    assert "stable" not in line, "it has nothing counted"
     assert metric_line(metric | {"abstains": "sticky units"}).endswith("says nothing: sticky units")
 
 

@@ -23,7 +23,7 @@ routes:
     stable: v1
 plans:
   quick: {shadow: {share: 0%}, stages: [{weight: 50%, dwell: 1m}], watch: {for: 0}, max_duration: 1h, warm_up: 0}
-  other: {stages: [{weight: 5%}]}
+  other: {stages: [{weight: 5%}], max_duration: 2h}
 """
 NOBODY = "http://127.0.0.1:9"
 
@@ -66,6 +66,29 @@ def test_programs_get_the_same_in_json(tmp_path: Path) -> None:
     outage = next(one for one in found["candidates"] if one["name"] == "outage")
     assert (outage["runs"], outage["rolled_back"]) == (1, 1)
     assert outage["weights"][0]["chance"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "said", "other"),
+    [
+        (
+            "6/min",
+            "it leans on pairs at 6 requests a minute: a 5 % canary gets 18 an hour, copies give 342 pairs",
+            "the canary",
+        ),
+        ("600/min", "it leans on the canary at 600 requests a minute: a 5 % canary gets 1,800 an hour,", "pairs"),
+    ],
+)
+def test_both_ways_of_leaning_are_shown(tmp_path: Path, rate: str, said: str, other: str) -> None:
+    words = ("--plan", "other", "--route", "chat", "--rate", rate, "--runs", "1")
+    lines = run(tmp_path, *words).output.splitlines()
+    assert lines[2].startswith(said)
+    assert [line.split() for line in lines if "SHADOW" in line] == [["CANDIDATE", "SHADOW", "5", "%"]] * 2
+    assert f"the same, did it lean on {other}:" in lines
+    found = json.loads(run(tmp_path, *words, "--json").stdout)
+    assert (found["leans_on_pairs"], f"it {found['leans_because']}") == (other == "the canary", lines[2])
+    outage = next(one for one in found["candidates"] if one["name"] == "outage")
+    assert [one["weight_bp"] for one in outage["weights"]] == [one["weight_bp"] for one in outage["otherwise"]] == [0, 500]
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ from datetime import datetime
 
 import pytest
 
-from canary.console.seen import Card, card_of, span
+from canary.console.seen import Card, card_of, tally
 from canary.control.sight import Sighted
 from canary.rollout.harm import Harm
 from canary.rollout.plan import HarmBudget, ShadowStage, Watch
-from canary.rollout.state import RolloutState
+from canary.rollout.state import MetricVerdict, RolloutState
 from canary.stats.evidence import Alert, Evidence
-from canary.terms import Phase
+from canary.terms import Phase, Verdict
 from tests.support.rollouts import a_metric, a_plan, a_state, an_evidence, at, breached
 
 
@@ -52,10 +52,33 @@ def test_a_meter_is_filled_by_evidence_against_need() -> None:
     assert errors.rollback is not None
     assert (errors.rollback.filled, errors.rollback.crossed) == (0, False)
     assert errors.promote is not None
-    assert (errors.promote.filled, errors.promote.log_e, errors.promote.need) == (33, "1.00", "3.00")
+    assert (errors.promote.filled, errors.promote.words) == (33, "e=2.7 of 20")
     assert fast.rollback is not None
     assert (fast.rollback.filled, fast.rollback.crossed) == (100, True)
     assert tail.promote is None
+    assert (errors.name, fast.name, tail.name) == ("errors", "early errors", "p99 latency"), "as sentences call them"
+
+
+def test_a_gate_that_pairs_open_shows_their_evidence() -> None:
+    metric = a_metric(log_e_promote=-6.7, need_promote=3.69, log_e_promote_pairs=4.0, need_promote_pairs=3.69)
+    (errors,) = card_for(a_state(Phase.CANARYING), an_evidence(metric), now=at(9)).metrics
+    assert errors.promote is not None
+    assert (errors.promote.words, errors.promote.crossed) == ("e=55 of 40 by pairs", True)
+
+
+def test_what_ended_is_not_counted_up_to_now() -> None:
+    assert "counted up to 1 s ago" in card_for(a_state(Phase.CANARYING), an_evidence(), now=at(9)).samples
+    ended = card_for(a_state(Phase.ROLLED_BACK, stage=0), an_evidence(pairs=1_939), now=at(9)).samples
+    assert ended == "250 requests on the candidate, 1,000 on stable, 1,939 pairs, as the last decision read it"
+
+
+def test_verdicts_are_told_in_a_line() -> None:
+    def verdict(metric: str, rollback: Verdict = Verdict.UNDECIDED, promote: Verdict = Verdict.UNDECIDED) -> MetricVerdict:
+        return MetricVerdict(metric=metric, rollback=rollback, promote=promote, because="")
+
+    found = [verdict("error", Verdict.FAIL), verdict("p50", promote=Verdict.PASS), verdict("p95"), verdict("latency")]
+    assert tally(found) == "worse: errors; pass: p50 latency; 2 undecided"
+    assert tally(found[2:]) == "2 undecided"
 
 
 def test_evidence_that_is_not_there_says_what_will_bring_it() -> None:
@@ -69,13 +92,6 @@ def test_evidence_that_is_not_there_says_what_will_bring_it() -> None:
 def test_a_broken_sample_ratio_is_said() -> None:
     card = card_for(a_state(Phase.CANARYING), an_evidence(sample_ratio_broken=True), now=at(9))
     assert "nothing can be concluded" in card.samples
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-1, "0 s"), (59, "59 s"), (90, "2 min"), (7_199, "120 min"), (7_200, "2 h"), (200_000, "2 d")]
-)
-def test_durations_for_people(seconds: float, text: str) -> None:
-    assert span(seconds) == text
 
 
 def test_harm_and_alerts_are_said_in_full() -> None:

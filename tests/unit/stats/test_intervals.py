@@ -11,17 +11,19 @@ from scipy.optimize import brentq
 
 from canary.stats.bets import bets, log_factors, mixed, scores
 from canary.stats.contrast import Contrast, Rule
+from canary.stats.guards import preference_log_e, throughput_log_e
 from canary.stats.intervals import (
     Interval,
     RateCounts,
     bernoulli_log_e,
+    completion_ratio,
     mean_difference,
     mean_ratio,
+    net_loss,
     rate_difference,
     rate_interval,
-    rate_ratio,
 )
-from canary.stats.means import Margin
+from canary.stats.means import RATE_GRID, Margin, MeanMetric
 from tests.support.values import mean_counts, no_counts, promote_margin, rollback_margin, small_metric
 
 
@@ -82,7 +84,6 @@ def test_a_rates_sequence_ends_where_its_evidence_does(bad: int, n: int) -> None
 def test_without_counts_there_is_no_interval() -> None:
     assert rate_interval(0, 0, alpha=0.05) is None
     assert rate_difference(*both((0, 0, 3, 7)), alpha=0.05) is None
-    assert rate_ratio(*both((3, 7, 0, 9)), alpha=0.05) is None
     assert rate_difference(*both(), alpha=0.05) is None
     metric = small_metric()
     sides = rollback_margin(metric), promote_margin(metric)
@@ -105,10 +106,6 @@ def test_edges_are_where_each_side_reaches_its_half_of_alpha() -> None:
     assert found.estimate == pytest.approx(90 / 2_500 - 150 / 7_500)
     assert log_e_at(ROLLBACK, counts, 0.25, rho=1.0, delta=found.lower) == pytest.approx(math.log(20), abs=1e-6)
     assert log_e_at(PROMOTE, counts, 0.25, rho=1.0, delta=found.upper) == pytest.approx(math.log(20), abs=1e-6)
-    ratio = rate_ratio(*both(counts), alpha=0.1)
-    assert ratio is not None
-    assert log_e_at(ROLLBACK, counts, 0.25, rho=ratio.lower, delta=0.0) == pytest.approx(math.log(20), abs=1e-6)
-    assert log_e_at(PROMOTE, counts, 0.25, rho=ratio.upper, delta=0.0) == pytest.approx(math.log(20), abs=1e-6)
 
 
 def test_the_interval_excludes_the_tolerance_when_half_of_alpha_would_roll_back() -> None:
@@ -132,8 +129,7 @@ COUNTS = st.tuples(*[st.integers(0, 400)] * 4)
 )
 def test_the_estimate_is_always_inside(segments: list[tuple[int, Any]], alpha: float) -> None:
     found = [RateCounts(weight_bp=weight_bp, counts=counts) for weight_bp, counts in segments]
-    for invert in (rate_difference, rate_ratio):
-        assert_inside(invert((ROLLBACK, found), (PROMOTE, found), alpha=alpha))
+    assert_inside(rate_difference((ROLLBACK, found), (PROMOTE, found), alpha=alpha))
 
 
 @settings(max_examples=40, deadline=None)
@@ -164,7 +160,11 @@ def test_more_counts_make_it_narrower() -> None:
 
 
 def test_a_ratio_without_an_upper_end_says_so() -> None:
-    found = rate_ratio(*both((2_000, 100, 1, 300)), alpha=0.05)
+    """One request of each arm refutes no ratio below a million at such an alpha."""
+    metric = small_metric()
+    counts = no_counts(metric)
+    counts[0, 3], counts[0, counts.shape[1] // 2 + 1] = 1, 1
+    found = mean_ratio(metric, rollback_margin(metric), promote_margin(metric), [mean_counts(counts)], alpha=1e-9)
     assert found is not None
     assert found.upper is None
 
@@ -216,3 +216,102 @@ def test_means_cut_to_the_cap_are_compared_class_by_class() -> None:
     assert ratio is not None
     assert difference.estimate == pytest.approx(0.0, abs=1e-12)
     assert ratio.estimate == pytest.approx(1.0)
+
+
+def plain_completions(found: list[tuple[float, int, int]], null: float, ratios: tuple[float, ...]) -> float:
+    """The mixture of likelihood ratios written out: chances of the arms that each completion came from."""
+    e = 0.0
+    for ratio in ratios:
+        one = 1.0
+        for w, mine, theirs in found:
+            theta, at_null = (w * r / (w * r + 1 - w) for r in (ratio, null))
+            one *= (theta / at_null) ** mine * ((1 - theta) / (1 - at_null)) ** theirs
+        e += one / len(ratios)
+    return e
+
+
+BELOW_ONE = (0.5, 0.8, 0.9, 0.95)
+BOTH_SIDES = (*BELOW_ONE, 2.0, 1.25, 1 / 0.9, 1 / 0.95)
+
+
+@pytest.mark.parametrize("found", [[(0.5, 150, 260)], [(0.05, 30, 610), (0.5, 180, 240)], [(0.25, 300, 880)]])
+def test_a_ratio_of_completions_ends_where_its_likelihood_ratios_do(found: list[tuple[float, int, int]]) -> None:
+    interval = completion_ratio(found, alpha=0.1)
+    assert interval is not None
+    assert interval.lower is not None
+    assert interval.upper is not None
+    assert interval.lower < interval.estimate < interval.upper
+    assert plain_completions(found, interval.upper, BELOW_ONE) == pytest.approx(20, rel=1e-6)
+    assert plain_completions(found, interval.lower, BOTH_SIDES) == pytest.approx(20, rel=1e-6)
+
+
+def test_the_likeliest_ratio_of_one_segment_is_that_of_its_odds() -> None:
+    interval = completion_ratio([(0.25, 90, 300)], alpha=0.05)
+    assert interval is not None
+    assert interval.estimate == pytest.approx(90 / 300 * 0.75 / 0.25)
+
+
+def test_completions_have_a_mean_of_one_at_their_own_ratio() -> None:
+    """Exact: twelve completions whose arms a coin of the null's share chose."""
+    w, null, n = 0.2, 0.7, 12
+    share = w * null / (w * null + 1 - w)
+    for ratios in (BELOW_ONE, BOTH_SIDES):
+        mean = sum(
+            math.comb(n, k) * share**k * (1 - share) ** (n - k) * plain_completions([(w, k, n - k)], null, ratios)
+            for k in range(n + 1)
+        )
+        assert mean == pytest.approx(1, abs=1e-12)
+
+
+def test_fewer_completions_than_promised_are_shown_where_the_guard_would_roll_back() -> None:
+    crossed = set()
+    for mine in range(240, 500, 4):
+        found = ((0.5, mine, 500),)
+        interval = completion_ratio(found, alpha=0.1)
+        assert interval is not None
+        assert interval.upper is not None
+        assert (interval.upper < 1) == (throughput_log_e(found) >= math.log(20)), mine
+        crossed.add(interval.upper < 1)
+    assert crossed == {True, False}
+
+
+def test_an_arm_without_completions_has_no_ratio() -> None:
+    assert completion_ratio([(0.5, 0, 9)], alpha=0.05) is None
+    assert completion_ratio([(0.5, 9, 0)], alpha=0.05) is None
+    assert completion_ratio([], alpha=0.05) is None
+
+
+PREFERENCE = MeanMetric(name="preference", grid=RATE_GRID, profile=((0.0, 0.0),), bounded=True)
+LOST = Margin(name="preference.rollback.pairs", delta=0.01, pairs=True)
+HARMLESS = Margin(name="preference.promote.1.pairs", delta=0.05, promote=True, pairs=True)
+
+
+def test_a_net_loss_ends_where_the_decision_does() -> None:
+    crossed = set()
+    for losses in range(20, 120, 2):
+        interval = net_loss(PREFERENCE, LOST, HARMLESS, [(0, losses, 30, 100, 0, 0)], alpha=0.1)
+        assert interval is not None
+        assert interval.lower is not None
+        assert interval.upper is not None
+        assert interval.lower <= interval.estimate <= interval.upper
+        e = preference_log_e(0.01, losses=losses, ties=100, wins=30)
+        assert (interval.lower > 0.01) == (e >= math.log(20)), losses
+        crossed.add(interval.lower > 0.01)
+    assert crossed == {True, False}
+    many = net_loss(PREFERENCE, LOST, HARMLESS, [(0, 300, 300, 3_000, 0, 0)], alpha=0.1)
+    assert many is not None
+    assert many.upper is not None
+    assert (many.upper < 0.05) == (preference_log_e(0.05, losses=300, ties=3_000, wins=300, promote=True) >= math.log(20))
+    assert many.upper < 0.05
+
+
+def test_unknown_pairs_widen_a_net_loss_and_do_not_move_it() -> None:
+    known = net_loss(PREFERENCE, LOST, HARMLESS, [(0, 60, 30, 100, 0, 0)], alpha=0.1)
+    unsure = net_loss(PREFERENCE, LOST, HARMLESS, [(0, 60, 30, 100, 40, 0)], alpha=0.1)
+    assert known is not None
+    assert unsure is not None
+    assert unsure.estimate == known.estimate == pytest.approx(30 / 190)
+    assert None not in {known.lower, known.upper, unsure.lower, unsure.upper}
+    assert unsure.lower < known.lower < known.upper < unsure.upper  # type: ignore[operator]
+    assert net_loss(PREFERENCE, LOST, HARMLESS, [(0, 0, 0, 0, 7, 2)], alpha=0.1) is None
+    assert net_loss(PREFERENCE, LOST, HARMLESS, [], alpha=0.1) is None
