@@ -1,6 +1,7 @@
 """The paths of the admin port and what each does."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from canary.rollout.estimates import estimates
 from canary.rollout.families import fleet_summary
 from canary.rollout.replay import replay
 from canary.telemetry.guard import guarded
-from canary.telemetry.metrics import CONTENT_TYPE, E_VALUE, ROLLOUT, WEIGHT, exposition
+from canary.telemetry.metrics import CALIBRATION, CONTENT_TYPE, E_VALUE, ROLLOUT, WEIGHT, exposition
 from canary.terms import Action
 
 SERVICES: Final = web.AppKey("services", Services)
@@ -94,6 +95,13 @@ async def _measure(services: Services) -> None:
             for side, value in (("rollback", metric.log_e_rollback), ("promote", metric.log_e_promote)):
                 if value is not None:
                     E_VALUE.labels(state.route, state.id, metric.metric, side).set(value)
+    if services.books.control.calibration is not None:
+        rounds = await services.books.control.calibration.rounds()
+        counted = Counter((one.route, one.alarmed) for one in rounds)
+        CALIBRATION.clear()
+        for route in {one.route for one in rounds}:
+            for alarmed in (False, True):
+                CALIBRATION.labels(route, str(alarmed).lower()).set(counted[route, alarmed])
 
 
 async def _reload(request: web.Request) -> web.Response:

@@ -20,6 +20,7 @@ from canary.control.books import Books as ControlBooks
 from canary.control.run import run_controller
 from canary.control.sight import Sight
 from canary.errors import CanaryError, Conflict
+from canary.rollout.calibration import SPAN, Span
 from canary.store.books import PostgresLeases, PostgresRollouts
 from canary.store.calibration import PostgresCalibration
 from canary.store.counters import PostgresCounters
@@ -42,7 +43,7 @@ class WallClock:
 class Controller:
     """One controller process."""
 
-    def __init__(self, home: Home, *, env: Mapping[str, str], admin_listen: str | None = None) -> None:
+    def __init__(self, home: Home, *, env: Mapping[str, str], admin_listen: str | None = None, span: Span = SPAN) -> None:
         """Takes its port at once: raises Refused or CanaryError where that is impossible."""
         self._opening = Opening(home, env=env)
         self._publisher = Publisher(home, env=env)
@@ -50,6 +51,7 @@ class Controller:
         listen = admin_listen or home.file.local.admin_listen
         self.port = AdminPort(self._services, listen=listen, token=home.token(env))
         self._log = structlog.get_logger("canary.controller")
+        self._span = span
         self._asked_to_reload = False
         self._refused = ""
 
@@ -82,6 +84,7 @@ class Controller:
                     leases=PostgresLeases(database),
                     holder=f"{socket.gethostname()}:{os.getpid()}",
                     stop=stop,
+                    span=self._span,
                 )
             )
 

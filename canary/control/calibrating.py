@@ -14,7 +14,7 @@ from canary.control.look import PROFILE_HOURS, Looks, Seen
 from canary.control.record import CONTROLLER, Basis, Mandate, row_of
 from canary.errors import Conflict, Deposed, StaleRevision
 from canary.ports import Fence, PlanInForce
-from canary.rollout.calibration import PLAN, Round, real_route, round_begun, round_ended, round_segment
+from canary.rollout.calibration import PLAN, SPAN, Round, Span, real_route, round_begun, round_ended, round_segment
 from canary.rollout.state import Before, Decision, Reason, RolloutState
 from canary.rollout.weighing import read_of
 from canary.split.spec import RouteSpec, VersionSpec
@@ -36,12 +36,14 @@ class Calibrator:
         leader: Leader,
         *,
         saw: Callable[[RolloutState, Seen], None],
+        span: Span = SPAN,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         """`saw` is told of each look, so that closed counts are moved together as any rollout's are."""
         self._books = books
         self._saw = saw
         self._leader = leader
+        self._span = span
         self._elapsed = elapsed
         self._looks = Looks(books.counters, elapsed=elapsed)
         self._next_s = 0.0
@@ -84,7 +86,7 @@ class Calibrator:
     async def _follow(self, state: RolloutState, wanted: tuple[RouteSpec, VersionSpec] | None, fence: Fence) -> None:
         seen, now = await self._looks.look(state), self._leader.now()
         self._saw(state, seen)
-        ended = round_ended(state, seen.evidence, now)
+        ended = round_ended(state, seen.evidence, now, span=self._span)
         changed = wanted is None or wanted[1].hash != state.stable_hash
         if ended is None and not changed:
             return

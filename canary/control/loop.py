@@ -18,6 +18,7 @@ from canary.control.record import CONTROLLER, Basis, Mandate, row_of
 from canary.errors import Deposed, StaleRevision, StoreAway
 from canary.ports import Fence, SidecarAck
 from canary.rollout.apply import acknowledged, apply
+from canary.rollout.calibration import SPAN, Span
 from canary.rollout.considered import considered
 from canary.rollout.scoring_of import class_shares, scoring_spec
 from canary.rollout.state import Before, Decision, RolloutState
@@ -39,14 +40,17 @@ ROLLOUT_DEADLINE_S: Final = 4.0
 class Loop:
     """Decides for every active rollout, once a tick; what it remembers between ticks only saves reading."""
 
-    def __init__(self, books: Books, leader: Leader, *, elapsed: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, books: Books, leader: Leader, *, span: Span = SPAN, elapsed: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`span`: of the rounds of calibration."""
         self._books = books
         self._leader = leader
         self._elapsed = elapsed
         self._looks = Looks(books.counters, elapsed=elapsed)
         self._notebook = Notebook()
         self._closer = Closer(books.counters, leader, elapsed=elapsed)
-        self._calibrator = Calibrator(books, leader, saw=self._closer.saw, elapsed=elapsed)
+        self._calibrator = Calibrator(books, leader, saw=self._closer.saw, span=span, elapsed=elapsed)
 
     async def tick(self) -> bool:
         """One look at everything; False where another controller leads. Raises StoreAway."""

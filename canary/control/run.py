@@ -12,6 +12,7 @@ from canary.control.leader import Leader
 from canary.control.loop import Loop
 from canary.errors import StoreAway
 from canary.ports import LeaseBook
+from canary.rollout.calibration import SPAN, Span
 from canary.telemetry.guard import guarded
 
 TICK_S: Final = 1.0
@@ -19,14 +20,15 @@ _LEAST_PAUSE_S: Final = 0.05
 _RESIGN_S: Final = 2.0
 
 
-async def run_controller(*, books: Books, leases: LeaseBook, holder: str, stop: asyncio.Event) -> None:
+async def run_controller(*, books: Books, leases: LeaseBook, holder: str, stop: asyncio.Event, span: Span = SPAN) -> None:
     """Leads or waits to lead until `stop` is set, then gives the lease back. `holder` is unique among controllers.
 
     Survives Postgres being away: it says so once and tries again each second. Time is the database's, carried on by the
     monotonic clock, so the books' own clock is not asked. Their histories are filled for those who show forecasts.
+    `span` is that of the rounds of calibration.
     """
     leader = Leader(leases, holder)
-    loop = Loop(dataclasses.replace(books, clock=leader), leader)
+    loop = Loop(dataclasses.replace(books, clock=leader), leader, span=span)
     said = _Said(holder)
     try:
         while not stop.is_set():

@@ -34,7 +34,7 @@ class House(Protocol):
     """The tables' upkeep."""
 
     async def tidy(self, *, keep_days: int) -> None:
-        """Makes partitions for the days ahead; drops those older than `keep_days` (0: none)."""
+        """Makes partitions for the days ahead; drops old rounds of calibration, and days before `keep_days` (0: none)."""
         ...
 
 

@@ -22,6 +22,7 @@ from canary.courier.tally import Tally
 from canary.courier.watch import PlanWatch
 from canary.errors import StoreError
 from canary.store.books import PostgresRollouts
+from canary.store.calibration import forget_rounds
 from canary.store.database import Database
 from canary.store.partitions import drop_expired, ensure_partitions
 from canary.store.plans import PostgresPlans
@@ -96,6 +97,7 @@ class _Partitions:
     async def tidy(self, *, keep_days: int) -> None:
         """As House.tidy."""
         await ensure_partitions(self._database)
+        await forget_rounds(self._database)
         if keep_days:
             await drop_expired(self._database, keep_days=keep_days)
 

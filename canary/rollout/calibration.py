@@ -32,12 +32,18 @@ PLAN: Final = Plan(
 )
 """The defaults' guardrails and error budget, both pseudo-arms alike in size: where there is most to find."""
 
-REQUESTS: Final = 200_000
-LEAST_S: Final = 3_600.0
-MOST_S: Final = 86_400.0
-"""A round lasts so many requests, at least an hour and at most a day."""
-
 CONFIDENCE: Final = 0.95
+
+
+class Span(Frozen, frozen=True, kw_only=True):
+    """How long a round lasts: so many requests, but neither shorter nor longer than these."""
+
+    requests: int = 200_000
+    least_s: float = 3_600.0
+    most_s: float = 86_400.0
+
+
+SPAN: Final = Span()
 
 
 class Round(Frozen, frozen=True, kw_only=True):
@@ -123,12 +129,12 @@ def round_begun(
     return msgspec.structs.replace(state, scoring=scoring, class_shares=class_shares(profile, route.measures))
 
 
-def round_ended(state: RolloutState, evidence: Evidence | None, now: datetime) -> Round | None:
+def round_ended(state: RolloutState, evidence: Evidence | None, now: datetime, *, span: Span = SPAN) -> Round | None:
     """The round's end, where it has come."""
     age_s = (now - state.created_at).total_seconds()
     requests = evidence.assigned_candidate + evidence.assigned_stable if evidence is not None else 0
     breach = worst_breach(evidence)
-    over = age_s >= MOST_S or (age_s >= LEAST_S and requests >= REQUESTS)
+    over = age_s >= span.most_s or (age_s >= span.least_s and requests >= span.requests)
     if breach is None and not over:
         return None
     metric, log_e = nearest(evidence)

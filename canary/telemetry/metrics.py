@@ -43,6 +43,12 @@ E_VALUE: Final = Gauge(
     ["route", "rollout", "metric", "side"],
     registry=REGISTRY,
 )
+CALIBRATION: Final = Gauge(
+    "canary_calibration_rounds",
+    "Latest rounds in which stable was compared with itself, by what came of them: each alarm (`true`) was a false one.",
+    ["route", "alarmed"],
+    registry=REGISTRY,
+)
 
 
 class _Guarded:

@@ -303,6 +303,9 @@ async def test_calibration_tells_its_rounds_and_its_rate(client: Any, world: Adm
         await world.calibration.record(
             Round(id=f"r{number}", route="chat", opened_at=at(0), closed_at=at(number), requests=10, alarmed=number == 0)
         )
+    text = await (await client.get("/metrics")).text()
+    assert 'canary_calibration_rounds{alarmed="true",route="chat"} 1.0' in text
+    assert 'canary_calibration_rounds{alarmed="false",route="chat"} 2.0' in text
     found = await (await client.get("/api/v1/calibration?route=chat&limit=2")).json()
     assert [one["id"] for one in found["rounds"]] == ["r2", "r1"]
     found = await (await client.get("/api/v1/calibration")).json()

@@ -5,11 +5,10 @@ from datetime import timedelta
 import pytest
 
 from canary.rollout.calibration import (
-    LEAST_S,
-    MOST_S,
     PLAN,
-    REQUESTS,
+    SPAN,
     Round,
+    Span,
     calibrates,
     clopper_pearson,
     real_route,
@@ -56,11 +55,11 @@ def test_were_it_followed_its_split_would_still_send_everybody_to_the_same_versi
 @pytest.mark.parametrize(
     ("after_s", "requests", "ends"),
     [
-        (LEAST_S - 1, REQUESTS, False),
-        (LEAST_S, REQUESTS, True),
-        (LEAST_S, REQUESTS - 1, False),
-        (MOST_S - 1, REQUESTS - 1, False),
-        (MOST_S, 10, True),
+        (SPAN.least_s - 1, SPAN.requests, False),
+        (SPAN.least_s, SPAN.requests, True),
+        (SPAN.least_s, SPAN.requests - 1, False),
+        (SPAN.most_s - 1, SPAN.requests - 1, False),
+        (SPAN.most_s, 10, True),
     ],
 )
 def test_a_round_lasts_so_many_requests_an_hour_at_least_and_a_day_at_most(after_s: float, requests: int, ends: bool) -> None:
@@ -72,6 +71,13 @@ def test_a_round_lasts_so_many_requests_an_hour_at_least_and_a_day_at_most(after
         assert (found.alarmed, found.metric, found.log_e, found.requests) == (False, "error", 1.5, requests)
 
 
+def test_another_span_ends_a_round_sooner() -> None:
+    evidence = an_evidence(a_metric(), assigned_candidate=50, assigned_stable=50)
+    assert (SPAN.requests, SPAN.least_s, SPAN.most_s) == (200_000, 3_600, 86_400)
+    assert round_ended(a_round(), evidence, at(5)) is None
+    assert round_ended(a_round(), evidence, at(5), span=Span(requests=100, least_s=5)) is not None
+
+
 def test_an_alarm_ends_a_round_at_once() -> None:
     found = round_ended(a_round(), an_evidence(breached("p95"), a_metric("error")), at(10))
     assert found is not None
@@ -81,7 +87,7 @@ def test_an_alarm_ends_a_round_at_once() -> None:
 
 def test_a_round_that_nothing_was_counted_in_ends_after_a_day() -> None:
     assert round_ended(a_round(), None, at(100)) is None
-    found = round_ended(a_round(), None, at(MOST_S))
+    found = round_ended(a_round(), None, at(SPAN.most_s))
     assert found is not None
     assert (found.requests, found.metric) == (0, "")
 
