@@ -4,12 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from scipy.stats import binom
+
+from tests.bench.stats.draws import PER_S
 from tests.bench.stats.goals import Line
 from tests.bench.stats.rules import ALONE, OURS
 
 KAYENTA: Final = ("Kayenta, 10 s points", "Kayenta, 60 s points")
 FLAGGER: Final = "Flagger, 1 failed check"
 WEIGHTS: Final = ("5 %", "50 %")
+FIRST_VERDICT: Final = 60 * PER_S
+"""Requests by the end of the first minute, when Kayenta judges for the first time."""
 
 Rows = Sequence[dict[str, Any]]
 
@@ -78,13 +83,22 @@ def kayenta(book: Book) -> Iterator[Line]:
 
 
 def _outage(book: Book, goal: str, rivals: Sequence[str]) -> Iterator[Line]:
+    """Medians of what clients got; that of a judge whose first verdict always decides is exact, without the noise of runs."""
     ours = book.row("outage", "5 %", "errors", OURS)
-    theirs = [row["served"] for rule in rivals if (row := book.row("outage", "5 %", "errors", rule))]
-    if ours and theirs:
-        value = min(theirs) / max(ours["served"], 1)
-        found = f"{value:.1f}x ({ours['served']:.0f} against {min(theirs):.0f})"
-        what = "failed answers served in an outage, 5 %"
+    rows = [row for rule in rivals if (row := book.row("outage", "5 %", "errors", rule))]
+    if ours and rows:
+        theirs = min(map(_failed_answers, rows))
+        value = theirs / max(ours["served"], 1)
+        seen = min(row["served"] for row in rows)
+        found = f"{value:.1f}x ({ours['served']:.0f} against {theirs:.0f}; {seen:.0f} in these runs)"
+        what = "failed answers served in an outage, 5 %, medians, canary, as shipped"
         yield Line(goal=goal, what=what, found=found, bound="at least 100x", met=value >= 100, runs=ours["runs"], value=value)
+
+
+def _failed_answers(row: dict[str, Any]) -> float:
+    """The median number of candidate requests, all of which fail, by the verdict."""
+    always = row["rolled_back"] == row["runs"] and row["median"] == row["p90"] == FIRST_VERDICT
+    return float(binom.median(FIRST_VERDICT, 0.05)) if always else float(row["served"])
 
 
 def flagger(book: Book) -> Iterator[Line]:

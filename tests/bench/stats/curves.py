@@ -35,6 +35,10 @@ TOLERABLE: Final = ("latency x1.10", "cost x1.05", "quality -1 pt")
 """Within (or, for x1.10, exactly on) the default promote margin: to promote these is no mistake."""
 
 
+EACH_S: Final = 60
+"""Between two lines of progress where no terminal reads them."""
+
+
 def schedules(n: int) -> tuple[Schedule, ...]:
     """5 %, 50 % and the ramp."""
     return fixed(500, n), fixed(5_000, n), ramp(n)
@@ -89,28 +93,26 @@ def finite(value: float) -> float | None:
 
 
 class Progress:
-    """One line on stderr that says how far it is."""
+    """Says on stderr how far it is: in one line that is written over and over on a terminal, else in a line now and then."""
 
     def __init__(self, label: str, total: int, *, tell: bool = True) -> None:
         self._label, self._total, self._done, self._since = label, total, 0, time.monotonic()
         self._tell = tell
-        self._told = 0.0
+        self._terminal = sys.stderr.isatty()
+        self._told = -math.inf if self._terminal else self._since
 
     def step(self) -> None:
         """One more run is done."""
         self._done += 1
-        now = time.monotonic()
-        if self._tell and (now - self._told > 1 or self._done == self._total):
-            self._told = now
-            spent = now - self._since
-            left = spent / self._done * (self._total - self._done)
-            end = "\n" if self._done == self._total else ""
-            print(
-                f"\r{self._label}: {self._done}/{self._total}, {spent:.0f} s, {left:.0f} s left ",
-                end=end,
-                file=sys.stderr,
-                flush=True,
-            )
+        now, last = time.monotonic(), self._done == self._total
+        if not self._tell or not (last or now - self._told > (1 if self._terminal else EACH_S)):
+            return
+        self._told = now
+        spent = now - self._since
+        left = spent / self._done * (self._total - self._done)
+        text = f"{self._label}: {self._done}/{self._total}, {spent:.0f} s, {left:.0f} s left"
+        over = self._terminal and not last
+        print(f"\r{text} " if self._terminal else text, end="" if over else "\n", file=sys.stderr, flush=True)
 
 
 def changed(change: Change, schedule: Schedule, runs: int, *, first_seed: int = 0, tell: bool = True) -> Table:

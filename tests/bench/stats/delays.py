@@ -1,6 +1,7 @@
 """Goal 2: how soon errors are seen, in requests against what is possible at best, and in seconds through the whole product."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -27,23 +28,46 @@ NAME: Final = "error_timeout.rollback"
 
 def error_delays(rate: float, weight_bp: int, runs: int, *, events: int = MIN_EVENTS, horizon: int = HORIZON) -> Floats:
     """Requests until errors alone, with nothing tolerated, roll back; stable fails in .5 %. Only counts are drawn."""
+
+    def log_e(seed: int, counts: Ints) -> Floats:
+        rates = engine_of(seed).strict
+        column = rates.index[NAME]
+        return mixed(rates.log_prior[column], counts @ rates.factors(weight_bp)[column].T)
+
+    return _reached(log_e, rate, weight_bp, runs, events=events, horizon=horizon)
+
+
+def informed_delays(rate: float, weight_bp: int, runs: int, *, events: int, horizon: int = HORIZON) -> Floats:
+    """The same for one who knows both rates beforehand: their likelihood ratio to both arms at one rate, the nearest null."""
+    weight = weight_bp / 1e4
+    both = weight * rate + (1 - weight) * ERRORS
+    worth = np.log([rate / both, (1 - rate) / (1 - both), ERRORS / both, (1 - ERRORS) / (1 - both)])
+    return _reached(lambda _, counts: np.asarray(counts @ worth), rate, weight_bp, runs, events=events, horizon=horizon)
+
+
+def _reached(
+    log_e: Callable[[int, Ints], Floats], rate: float, weight_bp: int, runs: int, *, events: int, horizon: int
+) -> Floats:
+    """Requests until log e, of cumulative counts [looks, 4], is high enough and the candidate has failed so often."""
     after = _looks(horizon)
     weight, steps = weight_bp / 1e4, np.diff(after, prepend=0)
     chances = [weight * rate, weight * (1 - rate), (1 - weight) * ERRORS, (1 - weight) * (1 - ERRORS)]
     found = []
     for seed in range(runs):
         counts = np.random.default_rng([21, seed, weight_bp]).multinomial(steps, chances).cumsum(axis=0)
-        rates = engine_of(seed).strict
-        column = rates.index[NAME]
-        parts = counts @ rates.factors(weight_bp)[column].T
-        reached = (mixed(rates.log_prior[column], parts) >= -math.log(ALPHA)) & (counts[:, 0] >= events)
+        reached = (log_e(seed, counts) >= -math.log(ALPHA)) & (counts[:, 0] >= events)
         found.append(float(after[reached.argmax()]) if reached.any() else math.inf)
     return np.array(found)
 
 
+EACH: Final = 3_000
+"""Looks at every request so far: ten requests between two looks would be a fortieth of the shortest bound that is compared."""
+
+
 @lru_cache(maxsize=4)
 def _looks(horizon: int) -> Ints:
-    return looks_of(horizon)
+    usual = looks_of(horizon)
+    return np.concatenate([np.arange(1, min(EACH, horizon) + 1), usual[usual > EACH]])
 
 
 @lru_cache(maxsize=4)

@@ -108,7 +108,15 @@ def goal_table(lines: Rows) -> str:
     """Every promise, what was found, and whether it was kept."""
     said = {True: "yes", False: "**no**", None: ""}
     cells = [
-        [line["goal"], line["what"], line["found"], line["bound"], said[line["met"]], f"{line['runs']:,}"] for line in lines
+        [
+            line["goal"],
+            line["what"],
+            line["found"],
+            line["bound"],
+            said[line["met"]],
+            f"{line['runs']:,}" if line["runs"] else "-",
+        ]
+        for line in lines
     ]
     return table(["goal", "what", "found", "bound", "kept", "runs"], cells)
 
