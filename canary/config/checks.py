@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from canary.config import units
-from canary.config.fields import header_name, header_rule, is_loopback
+from canary.config.fields import header_name, header_rule, is_loopback, seen_header
 from canary.config.metric_checks import metric_findings, metric_warnings
 from canary.config.raw import attempt, listing, mapping
 from canary.config.tree import Path
@@ -90,13 +90,15 @@ def _match(path: Path, route: dict[str, Any], seen: dict[object, str]) -> Iterat
     if match.get("host") is not None and match.get("hosts"):
         yield (*path, "match", "host"), True, "give host or hosts, not both"
     for host in [*listing(match.get("hosts")), match.get("host")]:
-        if isinstance(host, str) and (not host or set(host) & set(" /:@?#")):
-            yield (*path, "match"), True, f"a host is a bare name without port or path, found {host!r}"
-    for name in mapping(match.get("headers")):
+        if isinstance(host, str) and (not host or not host.isascii() or set(host) & set(" /:@?#")):
+            yield (*path, "match"), True, f"a host is a bare name in ASCII, without port or path, found {host!r}"
+    for name, value in mapping(match.get("headers")).items():
         try:
-            header_name(name)
+            seen_header(name)
         except ValueError as error:
             yield (*path, "match", "headers", name), True, str(error)
+        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+            yield (*path, "match", "headers", name), False, "a value to be met is printable ASCII"
 
 
 def _deadlines(path: Path, route: dict[str, Any]) -> Iterator[Finding]:

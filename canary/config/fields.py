@@ -32,6 +32,17 @@ _FRAMING: Final = {
 }
 
 
+_UNSEEN: Final = _FRAMING | {
+    "proxy-connection",
+    "http2-settings",
+    "x-canary-force",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+}
+"""What is taken out of a request before its route is looked for: nothing could ever be found there."""
+
+
 def text_of(value: object, expected: str) -> str:
     """The scalar as text; ValueError where something else stands."""
     if not isinstance(value, str):
@@ -69,7 +80,8 @@ def is_loopback(listen: str) -> bool:
 
 def _upstream(value: object) -> str:
     text = text_of(value, "an address such as http://127.0.0.1:9001")
-    wrong = f"expected an address such as http://127.0.0.1:9001 or https://host/base, found {text!r}"
+    bare = re.sub("//.*@", "//[hidden]@", text, flags=re.DOTALL)  # what is wrong may well hold a password
+    wrong = f"expected an address such as http://127.0.0.1:9001 or https://host/base, found {re.split('[?#]', bare)[0]!r}"
     if any(c <= " " or c >= "\x7f" for c in text):
         raise ValueError(wrong)
     try:
@@ -82,22 +94,22 @@ def _upstream(value: object) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("an upstream's address holds no credentials: set them as a header with {env: NAME} or {file: PATH}")
     if "?" in text or "#" in text:
-        raise ValueError(f"an upstream's address has no query and no fragment, found {text!r}")
+        raise ValueError("an upstream's address has no query and no fragment")
     return text.rstrip("/")
 
 
 def _database(value: object) -> str:
     text = text_of(value, "'embedded' or postgresql://user@host/database")
     if text != "embedded" and not text.startswith(("postgresql://", "postgres://")):
-        shown = text.split("@")[-1] if "@" in text else text  # the part before may hold a password
-        raise ValueError(f"expected 'embedded' or postgresql://user@host/database, found {shown!r}")
+        shown = f", found {text!r}" if text.isalnum() else ""  # anything more may hold a password
+        raise ValueError(f"expected 'embedded' or postgresql://user@host/database{shown}")
     return text
 
 
 def _rooted(value: object) -> str:
     text = text_of(value, "a path that begins with /")
-    if not text.startswith("/") or any(c <= " " or c == "\x7f" for c in text) or "?" in text or "#" in text:
-        raise ValueError(f"a path begins with / and has no blanks, query or fragment, found {text!r}")
+    if not text.startswith("/") or any(c <= " " or c >= "\x7f" for c in text) or "?" in text or "#" in text:
+        raise ValueError(f"a path begins with / and has no blanks, query, fragment or non-ASCII letters, found {text!r}")
     return text
 
 
@@ -122,6 +134,14 @@ def header_name(name: str) -> str:
     return name.lower()
 
 
+def seen_header(name: str) -> str:
+    """A header's name in lower case by which requests can be told apart; ValueError where it is none of that kind."""
+    lower = header_name(name)
+    if lower in _UNSEEN:
+        raise ValueError(f"{lower} is canary's own on the way: requests cannot be told apart by it")
+    return lower
+
+
 def header_rule(name: str, value: object) -> HeaderRule:
     """One entry of a version's `headers`: text, a secret's reference, or null to remove it."""
     lower = header_name(name)
@@ -136,8 +156,8 @@ def header_rule(name: str, value: object) -> HeaderRule:
         raise ValueError(f"{lower} is a secret: write {{env: NAME}} or {{file: PATH}}, a value here would be published")
     if not text:
         raise ValueError("an empty value: null removes a header")
-    if any((c < " " and c != "\t") or c == "\x7f" for c in text):
-        raise ValueError("a header's value has no control characters")
+    if not text.isprintable():  # as the workers ask of it
+        raise ValueError("a header's value has no control characters, tabs and odd blanks included")
     return HeaderRule(name=lower, value=text)
 
 
@@ -156,7 +176,7 @@ def _unit(value: object) -> UnitSpec:
     if not isinstance(name, str) or source not in {"header", "cookie"}:
         raise ValueError(wrong)
     if source == "header":
-        return UnitSpec(source=UnitSource.HEADER, name=header_name(name))
+        return UnitSpec(source=UnitSource.HEADER, name=seen_header(name))
     if not _COOKIE.fullmatch(name):
         raise ValueError(f"not a cookie's name: {name!r}")
     return UnitSpec(source=UnitSource.COOKIE, name=name)

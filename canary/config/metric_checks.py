@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from canary.config import units
-from canary.config.fields import OFF, header_name
+from canary.config.fields import OFF, seen_header
 from canary.config.raw import attempt, listing, mapping
 from canary.config.tree import Path
 from canary.observe.sources import NEVER_READ, Place, read_source
@@ -128,7 +128,7 @@ def _classes(path: Path, classes: dict[str, Any]) -> Iterator[Finding]:
     header = classes.get("header")
     if isinstance(header, str):
         try:
-            if header_name(header) in NEVER_READ:
+            if seen_header(header) in NEVER_READ:
                 yield (*path, "header"), False, f"{header.lower()} carries secrets and is never read"
         except ValueError as error:
             yield (*path, "header"), False, str(error)

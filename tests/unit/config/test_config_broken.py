@@ -4,6 +4,7 @@ import pytest
 
 from canary.config.load import load, read
 from canary.errors import ConfigError
+from canary.wire.head import SPECIAL
 
 ROUTE = """\
 routes:
@@ -103,6 +104,14 @@ BROKEN = {
     "unit of two kinds": (route("unit: §{header: a, cookie: b}"), "expected request, {header: NAME}"),
     "unit header with a blank": (route("unit: §{header: 'x y'}"), "not a header's name"),
     "unit cookie with a semicolon": (route("unit: §{cookie: 'a;b'}"), "not a cookie's name"),
+    "unit header that is taken out": (route("unit: §{header: X-Forwarded-For}"), "requests cannot be told apart by it"),
+    "match header that is taken out": (route("match: {headers: {§host: a}}"), "host is canary's own on the way"),
+    "match header's value beyond ASCII": (route("match: {headers: {x-a: §日}}"), "a value to be met is printable ASCII"),
+    "match host beyond ASCII": (route("§match: {host: 日本.jp}"), "a host is a bare name in ASCII"),
+    "class header that is taken out": (route("classes: {header: §te, names: [a]}"), "te is canary's own on the way"),
+    "path prefix beyond ASCII": (route("match: {path_prefix: §/日}"), "a path begins with /"),
+    "version header with a tab": (version('headers: {x-a: §"a\\tb"}'), "no control characters, tabs and odd blanks"),
+    "version header with an odd blank": (version('headers: {x-a: §"a\\u00a0b"}'), "no control characters, tabs and odd blanks"),
     "match key unknown": (route("match: {§path: /v1}"), "did you mean 'path_prefix'?"),
     "path prefix without a slash": (route("match: {path_prefix: §v1}"), "a path begins with /"),
     "path prefix with a query": (route("match: {path_prefix: §'/a?b'}"), "a path begins with /"),
@@ -224,6 +233,30 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file() -> None:
 def test_a_wrong_field_does_not_hide_the_checks_between_others() -> None:
     problems = read(version("verify: perhaps").replace("stable: v1", "stable: v9"), env={}).problems
     assert len(problems) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        upstream("'http://u:hunter2@host:port'"),
+        upstream("'http://u:hunter2@ho st'"),
+        upstream("'ftp://u:hunter2@h'"),
+        upstream("'http://u:hun/ter@hunter2@h:x'"),
+        upstream("'http://h/a?key=hunter2'"),
+        upstream("'http://h:x/a?key=hunter2'"),
+        top("database: u:hunter2"),
+        top("database: host=a password=hunter2"),
+    ],
+)
+def test_an_address_that_is_no_good_is_told_without_what_it_hides(text: str) -> None:
+    problems = read(text, env={}).problems
+    assert problems
+    assert not [problem for problem in problems if "hunter2" in problem.message]
+
+
+def test_routes_look_at_no_header_that_the_wire_takes_out() -> None:
+    for name in SPECIAL:
+        assert read(route(f"unit: {{header: {name.decode()}}}"), env={}).problems, name
 
 
 def test_a_password_in_a_database_address_is_not_repeated() -> None:
