@@ -10,6 +10,8 @@ import msgspec
 from canary.cli import shown
 from canary.rollout import words
 from canary.rollout.foresee import Power, power
+from canary.rollout.lean import Lean, lean_of
+from canary.rollout.plan import Plan
 from canary.rollout.simulate import Lab, Question, Tally, simulated
 from canary.rollout.worlds import EQUAL, Effect
 from canary.terms import Better, Measures, MetricKind
@@ -22,13 +24,28 @@ class Report(msgspec.Struct, frozen=True):
 
     tallies: tuple[Tally, ...]
     powers: dict[str, tuple[Power, ...]]
+    otherwise: dict[str, tuple[Power, ...]]  # were the other lane leaned on; empty without a shadow
 
 
 def report(question: Question, *, runs: int, keep_going: Callable[[int, int], bool]) -> Report:
     """Tries out the usual regressions."""
     worse = tuple(effects(question.measures))
     powers = {effect.name: power(Lab(question, effect)) for effect in worse}
-    return Report(simulated(question, (EQUAL, *worse), runs=runs, keep_going=keep_going), powers)
+    other = _otherwise(question)
+    otherwise = {effect.name: power(Lab(other, effect)) for effect in worse} if other is not None else {}
+    return Report(simulated(question, (EQUAL, *worse), runs=runs, keep_going=keep_going), powers, otherwise)
+
+
+def _lean(question: Question) -> Lean:
+    return lean_of(question.plan, rate_per_s=question.rate_per_s)
+
+
+def _otherwise(question: Question) -> Question | None:
+    """The same plan leaning on the other lane; None where there is one alone."""
+    if not question.plan.has_shadow:
+        return None
+    plan = msgspec.structs.replace(question.plan, lean_on="canary" if _lean(question).pairs else "pairs")
+    return msgspec.structs.replace(question, plan=plan)
 
 
 def effects(measures: Measures) -> Iterator[Effect]:
@@ -53,7 +70,8 @@ def print_report(question: Question, found: Report, *, route: str, source: str) 
     per_min = question.rate_per_s * 60
     click.echo(f"plan {plan.name} on {route} at {per_min:,.4g} requests a minute, from {source}")
     filled = plan.min_profile / question.rate_per_s
-    click.echo(f"before it begins, {plan.min_profile:,} outcomes of stable are profiled: {words.span(filled)}\n")
+    click.echo(f"before it begins, {plan.min_profile:,} outcomes of stable are profiled: {words.span(filled)}")
+    click.echo(f"it {_lean(question).because}\n" if plan.has_shadow else "")
     equal = found.tallies[0]
     click.echo(_equal(equal, plan.alpha_rollback))
     click.echo()
@@ -63,14 +81,19 @@ def print_report(question: Question, found: Report, *, route: str, source: str) 
         empty="",
     )
     limit = words.span(plan.max_duration_s)
-    click.echo(
-        f"\nwere a stage to last until its limit of {limit}, half are rolled back within (live traffic, no harm budget):"
-    )
-    weights = [words.weight(stage.weight_bp) for stage in plan.stages]
-    rows = [(name, *[_cell(one, plan.max_duration_s) for one in powers]) for name, powers in found.powers.items()]
-    shown.print_table(("candidate", *weights), rows, empty="")
+    click.echo(f"\nwere a stage to last until its limit of {limit}, half are rolled back within (no harm budget):")
+    _print_powers(plan, found.powers)
+    if found.otherwise:
+        click.echo(f"\nthe same, did it lean on {'the canary' if _lean(question).pairs else 'pairs'}:")
+        _print_powers(plan, found.otherwise)
     for line in _undetected(found, plan.max_duration_s):
         click.echo(line)
+
+
+def _print_powers(plan: Plan, found: dict[str, tuple[Power, ...]]) -> None:
+    places = [*(["shadow"] if plan.has_shadow else []), *(words.weight(stage.weight_bp) for stage in plan.stages)]
+    rows = [(name, *[_cell(one, plan.max_duration_s) for one in powers]) for name, powers in found.items()]
+    shown.print_table(("candidate", *places), rows, empty="")
 
 
 def _equal(tally: Tally, alpha: float) -> str:
@@ -118,7 +141,7 @@ def _undetected(found: Report, limit_s: float) -> Iterator[str]:
             best = max(powers, key=lambda one: one.chance)
             yield (
                 f"{name} cannot be detected within {words.span(limit_s)}: at best {best.chance:.0%} of rollouts are rolled"
-                f" back, at {words.weight(best.weight_bp)}"
+                f" back, {f'at {words.weight(best.weight_bp)}' if best.weight_bp else 'in the shadow'}"
             )
 
 
@@ -132,7 +155,12 @@ def as_value(question: Question, found: Report, *, route: str, source: str) -> d
         "profile_n": question.profile.n,
         "seed": question.seed,
         "max_duration_s": question.plan.max_duration_s,
-        "candidates": [_tally(tally) | {"weights": _powers(found, tally)} for tally in found.tallies],
+        "leans_on_pairs": _lean(question).pairs,
+        "leans_because": _lean(question).because,
+        "candidates": [
+            _tally(tally) | {"weights": _powers(found.powers, tally), "otherwise": _powers(found.otherwise, tally)}
+            for tally in found.tallies
+        ],
     }
 
 
@@ -151,9 +179,9 @@ def _tally(tally: Tally) -> dict[str, Any]:
     }
 
 
-def _powers(found: Report, tally: Tally) -> list[dict[str, Any]]:
+def _powers(found: dict[str, tuple[Power, ...]], tally: Tally) -> list[dict[str, Any]]:
     built: list[dict[str, Any]] = [
         {"weight_bp": one.weight_bp, "metric": one.metric, "median_s": one.median_s, "chance": one.chance}
-        for one in found.powers.get(tally.effect.name, ())
+        for one in found.get(tally.effect.name, ())
     ]
     return built

@@ -21,16 +21,17 @@ _MANY: Final = 10_000_000
 class Power(Frozen, frozen=True, kw_only=True):
     """One imagined candidate at one weight, were it to stay there."""
 
-    weight_bp: int
+    weight_bp: int  # 0: the shadow
     metric: str = ""  # the one that finds it first; empty: none ever would
     median_s: float | None = None  # by then half of all rollouts are rolled back; None: never
     chance: float = 0.0  # of a rollback within the stage's time limit
 
 
 def power(lab: Lab) -> tuple[Power, ...]:
-    """At each weight of the plan, on live traffic alone."""
-    rates = true_rates(lab)
-    return tuple(_at(lab, stage.weight_bp, rates) for stage in lab.question.plan.stages)
+    """In the shadow, where there is one, and at each weight of the plan: by the canary or by pairs, whichever is sooner."""
+    plan, rates, pairs = lab.question.plan, true_rates(lab), true_pairs(lab)
+    weights = [0, *(stage.weight_bp for stage in plan.stages)] if plan.has_shadow else [one.weight_bp for one in plan.stages]
+    return tuple(_at(lab, weight_bp, rates, pairs) for weight_bp in weights)
 
 
 def true_rates(lab: Lab) -> list[tuple[float, float]]:
@@ -38,33 +39,64 @@ def true_rates(lab: Lab) -> list[tuple[float, float]]:
     cells = lab.candidate.expected(_MANY)
     for key, count in lab.stable.expected(_MANY).items():
         cells[key] = cells.get(key, 0) + count
+    found = _counted(lab, cells)
+    return [(a / max(1, a + b), c / max(1, c + d)) for a, b, c, d in found]
+
+
+def true_pairs(lab: Lab) -> list[tuple[float, float, float]]:
+    """Chances of a pair in each contrast: both score 1, the candidate alone, stable alone; 0 where nothing is copied."""
+    if not lab.question.plan.has_shadow:
+        return [(0.0, 0.0, 0.0)] * len(lab.scoring.contrasts)
+    found = _counted(lab, lab.pairs.expected(_MANY))
+    return [(a / max(1, n), b / max(1, n), c / max(1, n)) for (a, b, c, d) in found for n in [a + b + c + d]]
+
+
+def _counted(lab: Lab, cells: dict[int, int]) -> list[list[int]]:
+    """Each contrast's four counts, of all classes together, in cells that are all settled."""
     minute = int(T0.timestamp()) // 60
     ledger = Ledger()
     ledger.add([CounterRow(rollout="", segment=1, journal="j", minute=minute, cells=to_bytes(cells), revision=1)])
     totals = ledger.settled([Horizon(journal="j", tick_at_us=0, dead=True)], lab.scoring)
     counts, width = totals.segments[1].counts, CELLS * len(lab.scoring.contrasts)
-    found = []
-    for at in range(0, width, CELLS):
-        one = [sum(int(counts[start + at + place]) for start in range(0, len(counts), width)) for place in range(CELLS)]
-        found.append((one[0] / max(1, one[0] + one[1]), one[2] / max(1, one[2] + one[3])))
-    return found
+    strata = range(0, len(counts), width)
+    return [
+        [sum(int(counts[stratum + at + place]) for stratum in strata) for place in range(CELLS)]
+        for at in range(0, width, CELLS)
+    ]
 
 
-def _at(lab: Lab, weight_bp: int, rates: list[tuple[float, float]]) -> Power:
-    rate = lab.question.rate_per_s
-    requests = rate * lab.question.plan.max_duration_s
-    best = Power(weight_bp=weight_bp)
-    for name, need, growth, age_s in _growths(lab, weight_bp / BUCKETS, rates):
-        chance, median = growth.chance(need, requests), growth.requests(need)
-        median_s = None if median is None else median / rate + age_s
+def _at(lab: Lab, weight_bp: int, rates: list[tuple[float, float]], pairs: list[tuple[float, float, float]]) -> Power:
+    plan, weight, best = lab.question.plan, weight_bp / BUCKETS, Power(weight_bp=weight_bp)
+    per_s = lab.question.rate_per_s
+    pairs_per_s = per_s * (1 - weight) * plan.shadow.share_bp / BUCKETS
+    found = [(per_s, _by_canary(lab, weight, rates))] if weight else []
+    found += [(pairs_per_s, _by_pairs(lab, pairs))] if pairs_per_s else []
+    for each_s, name, need, growth, age_s in ((each_s, *one) for each_s, lane in found for one in lane):
+        chance, median = growth.chance(need, each_s * plan.max_duration_s), growth.requests(need)
+        median_s = None if median is None else median / each_s + age_s
         sooner = median_s is not None and (best.median_s is None or median_s < best.median_s)
         if sooner or (best.median_s is None and chance > best.chance):
             best = Power(weight_bp=weight_bp, metric=name, median_s=median_s, chance=max(chance, best.chance))
     return best
 
 
-def _growths(lab: Lab, weight: float, rates: list[tuple[float, float]]) -> Iterator[tuple[str, float, Growth, float]]:
-    """(metric, log e that it needs, growth of one of its bets, seconds until a request counts)"""
+_Bet = tuple[str, float, Growth, float]
+"""Metric, log e that it needs, growth of one of its bets, seconds until a request or a pair counts."""
+
+
+def _by_pairs(lab: Lab, pairs: list[tuple[float, float, float]]) -> Iterator[_Bet]:
+    """Of errors and latency; pairs of declared values are left out, so these are found sooner than is said."""
+    scoring = lab.scoring
+    for metric in scoring.metrics:
+        for index in metric.shadow if metric.share else ():
+            both, worse, better = pairs[index]
+            contrast = scoring.contrasts[index]
+            growth = forecast.pair_growth(contrast, both=both, worse=worse, better=better, shares=len(metric.shadow))
+            need = _need(scoring.spec.alpha_rollback * metric.share, metric.shadow_weight)
+            yield metric.name, need, growth, contrast.age_us / 1e6
+
+
+def _by_canary(lab: Lab, weight: float, rates: list[tuple[float, float]]) -> Iterator[_Bet]:
     scoring = lab.scoring
     alpha = scoring.spec.alpha_rollback
     for metric in scoring.metrics:

@@ -5,7 +5,7 @@ from canary.rollout.plan import MarginSpec, Plan
 from canary.rollout.state import RolloutState
 from canary.stats.diversity import answer_key
 from canary.stats.profile import Profile
-from canary.stats.spec import PAIRED_WEIGHT, ErrorMargin, LatencyMargin, ScoringSpec, stage_factors
+from canary.stats.spec import PAIRED_SHARES, PAIRED_WEIGHT, ErrorMargin, LatencyMargin, ScoringSpec, Shares, stage_factors
 from canary.terms import Measures
 
 
@@ -22,6 +22,7 @@ def scoring_spec(state: RolloutState, *, rate_per_s: float | None = None) -> Sco
         alpha_rollback=plan.alpha_rollback,
         alpha_promote=plan.alpha_promote,
         stage_factors=stage_factors([stage.weight_bp for stage in plan.stages]),
+        shares=PAIRED_SHARES if leans else Shares(),
         shadow_lane_weight=weight if plan.has_shadow else 0.0,
         min_candidate_events=plan.min_candidate_events,
         first_byte=_first_byte(plan) if state.measures.first_byte else (),

@@ -53,6 +53,9 @@ class Shares(Frozen, frozen=True, kw_only=True):
 PAIRED_WEIGHT: Final = 0.75
 """Of the shadow lane, where pairs are leaned on."""
 
+PAIRED_SHARES: Final = Shares(error_fast=0.05, error=0.05, error_timeout=0.25)
+"""Where pairs are leaned on: they tell of errors at the timeout's age alone, so most of the errors' part is there."""
+
 
 class ScoringSpec(Frozen, frozen=True, kw_only=True):
     """Everything that scoring depends on beside the profile."""
@@ -77,7 +80,7 @@ class ScoringSpec(Frozen, frozen=True, kw_only=True):
     answer_key: bytes = b""  # `diversity.answer_key(salt)`: which answers share a bin is the rollout's own
     class_gates: bool = False  # each task class with enough traffic must pass the promote gates by itself too
     sticky: bool = False  # units keep their arm: users are compared, not requests
-    leans_on_pairs: bool = False  # the lanes' weights are those of little traffic
+    leans_on_pairs: bool = False  # the lanes' weights and the shares are those of little traffic
     rate_per_s: float | None = None  # of the route's requests when this was frozen; forecasts count with it
 
 

@@ -68,27 +68,21 @@ def test_programs_get_the_same_in_json(tmp_path: Path) -> None:
     assert outage["weights"][0]["chance"] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
-    ("rate", "said", "other"),
-    [
-        (
-            "6/min",
-            "it leans on pairs at 6 requests a minute: a 5 % canary gets 18 an hour, copies give 342 pairs",
-            "the canary",
-        ),
-        ("600/min", "it leans on the canary at 600 requests a minute: a 5 % canary gets 1,800 an hour,", "pairs"),
-    ],
-)
-def test_both_ways_of_leaning_are_shown(tmp_path: Path, rate: str, said: str, other: str) -> None:
-    words = ("--plan", "other", "--route", "chat", "--rate", rate, "--runs", "1")
-    lines = run(tmp_path, *words).output.splitlines()
-    assert lines[2].startswith(said)
+def test_both_ways_of_leaning_are_shown(tmp_path: Path) -> None:
+    lines = run(tmp_path, "--plan", "other", "--route", "chat", "--rate", "6/min", "--runs", "1").output.splitlines()
+    assert lines[2] == "it leans on pairs at 6 requests a minute: a 5 % canary gets 18 an hour, copies give 342 pairs"
     assert [line.split() for line in lines if "SHADOW" in line] == [["CANDIDATE", "SHADOW", "5", "%"]] * 2
-    assert f"the same, did it lean on {other}:" in lines
-    found = json.loads(run(tmp_path, *words, "--json").stdout)
-    assert (found["leans_on_pairs"], f"it {found['leans_because']}") == (other == "the canary", lines[2])
-    outage = next(one for one in found["candidates"] if one["name"] == "outage")
-    assert [one["weight_bp"] for one in outage["weights"]] == [one["weight_bp"] for one in outage["otherwise"]] == [0, 500]
+    assert "the same, did it lean on the canary:" in lines
+
+
+def test_programs_get_both_ways_too(tmp_path: Path) -> None:
+    done = run(tmp_path, "--plan", "other", "--route", "chat", "--rate", "600/min", "--runs", "1", "--json")
+    found = json.loads(done.stdout)
+    assert not found["leans_on_pairs"]
+    assert found["leans_because"].startswith("leans on the canary at 600 requests a minute: a 5 % canary gets 1,800 an hour")
+    x4 = next(one for one in found["candidates"] if one["name"] == "errors x4")
+    assert [one["weight_bp"] for one in x4["weights"]] == [one["weight_bp"] for one in x4["otherwise"]] == [0, 500]
+    assert x4["otherwise"][0]["median_s"] < x4["weights"][0]["median_s"], "leaning on pairs, the shadow is quicker"
 
 
 @pytest.mark.parametrize(

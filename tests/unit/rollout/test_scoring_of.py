@@ -53,6 +53,9 @@ def test_a_plan_without_a_shadow_has_one_lane() -> None:
 def test_little_traffic_turns_the_lanes_round(per_s: float | None, fields: dict[str, object], weight: float) -> None:
     spec = scoring_spec(a_state(plan=a_plan(**fields)), rate_per_s=per_s)
     assert (spec.shadow_lane_weight, spec.leans_on_pairs, spec.rate_per_s) == (weight, weight == 0.75, per_s)
+    errors = (spec.shares.error_fast, spec.shares.error, spec.shares.error_timeout)
+    assert errors == ((0.05, 0.05, 0.25) if spec.leans_on_pairs else (0.12, 0.15, 0.08))
+    assert sum(errors) == pytest.approx(0.35), "what all errors have together stays"
 
 
 def test_users_that_stay_are_weighed_as_ever() -> None:
