@@ -16,6 +16,7 @@ from canary.rollout.estimate_words import forecast_of, words_of
 from canary.rollout.estimates import ALPHA, Estimate
 from canary.rollout.families import FleetSummary
 from canary.rollout.harm import told
+from canary.rollout.lean import leaning
 from canary.rollout.replay import Replay
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.rollout.trend import gates_eta_s
@@ -45,6 +46,7 @@ def rollout(state: RolloutState, seen: Sighted = NOTHING_SEEN) -> dict[str, Any]
     }
     if seen.evidence is not None:
         shown["evidence"] = seen.evidence
+    shown["leaning"] = leaning(state)
     shown["harm"] = None if seen.harm is None else _plain(seen.harm) | {"text": told(seen.harm, state.plan.harm_budget)}
     shown["harm_budget"] = state.plan.harm_budget
     plain: dict[str, Any] = _plain(shown)

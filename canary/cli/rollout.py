@@ -162,6 +162,8 @@ def print_status(found: dict[str, Any], *, metrics: bool = True) -> None:
         click.echo(f"because:  {shown.printable(found['because'])}")
     if found.get("waiting"):
         click.echo(f"waiting:  {shown.printable(found['waiting'])}")
+    if found.get("leaning"):
+        click.echo(f"lane:     {found['leaning']}")
     if found.get("harm"):
         click.echo(f"harm:     {found['harm']['text']}")
     evidence = found.get("evidence")

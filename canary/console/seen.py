@@ -7,6 +7,7 @@ from typing import Final
 from canary.control.sight import Sighted
 from canary.rollout import words
 from canary.rollout.harm import told
+from canary.rollout.lean import leaning
 from canary.rollout.state import MetricVerdict, RolloutState
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.terms import Frozen, Phase, Verdict
@@ -66,6 +67,7 @@ class Card(Frozen, frozen=True, kw_only=True):
     metrics: tuple[Metric, ...]
     samples: str
     harm: str
+    leaning: str  # why it leans on pairs; empty where it does not
     alerts: tuple[str, ...]
     no_evidence: str
     since: str
@@ -84,6 +86,7 @@ def card_of(state: RolloutState, seen: Sighted, *, now: datetime) -> Card:
         metrics=tuple(_metric(metric) for metric in evidence.metrics) if evidence else (),
         samples=_samples(evidence, over=state.phase.is_final) if evidence else "",
         harm=told(seen.harm, state.plan.harm_budget) if seen.harm is not None else "",
+        leaning=leaning(state),
         alerts=tuple(alert.because for alert in evidence.alerts) if evidence else (),
         no_evidence=_no_evidence(state, evidence),
         since=_since(state, now),

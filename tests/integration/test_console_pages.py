@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from canary.rollout.scoring_of import scoring_spec
 from canary.rollout.state import Decision, MetricVerdict
+from canary.stats.freezing import freeze
 from canary.terms import Action, Phase, Verdict
 from tests.support.admin_world import PAIR, AdminWorld
 from tests.support.declaring import declaring
 from tests.support.rollouts import a_state, an_evidence, breached
+from tests.support.scorings import a_profile
 from tests.support.store_rows import a_decision
 
 FAILED = MetricVerdict(metric="error", rollback=Verdict.FAIL, promote=Verdict.UNDECIDED, because="errors are worse")
@@ -41,6 +44,13 @@ async def test_empty_states_say_what_will_fill_them(client: Any, world: AdminWor
     assert "Nothing ended yet" in page
     await world.publish()
     assert "canary rollout create chat --candidate" in await _page(client, "/")
+
+
+async def test_a_rollout_says_that_it_leans_on_pairs(client: Any, world: AdminWorld) -> None:
+    scoring = freeze(a_profile(), scoring_spec(a_state(), rate_per_s=0.1))
+    await world.books.rollouts.create(a_state(Phase.SHADOWING, revision=1, scoring=scoring), a_decision())
+    page = await _page(client, "/")
+    assert "It leans on pairs at 6 requests a minute: a 5 % canary gets 18 an hour, copies give 342 pairs." in page
 
 
 async def test_a_rollout_shows_stage_weight_evidence_and_reason(client: Any, world: AdminWorld) -> None:
