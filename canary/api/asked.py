@@ -84,8 +84,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
     raw = await request.read()
     try:
         found = msgspec.json.decode(raw) if raw else {}
-    except msgspec.DecodeError as error:
-        raise Mistakes([f"the body is no JSON: {error}"]) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Mistakes([f"the body is no JSON that can be read: {error}"]) from error
     if not isinstance(found, dict):
         raise Mistakes(["the body is a JSON object"])
     return found
@@ -94,7 +94,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
 def _check(fields: Mapping[str, Any], needed: dict[str, type], optional: dict[str, type]) -> list[str]:
     known = needed | optional
     mistakes = [_unknown(name, known, "field") for name in fields if name not in known]
-    mistakes += [f"`{name}` is missing" for name in needed if fields.get(name) in {None, ""}]
+    mistakes += [f"`{name}` is missing" for name in needed if fields.get(name) in (None, "")]
     for name, kind in known.items():
         value = fields.get(name)
         if value is None or value == "":  # as if it were not there

@@ -4,7 +4,17 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from canary.errors import CanaryError, ConfigError, Conflict, NotFound, Refused, StaleRevision, StoreAway, StoreError
+from canary.errors import (
+    CanaryError,
+    ConfigError,
+    Conflict,
+    DataRefused,
+    NotFound,
+    Refused,
+    StaleRevision,
+    StoreAway,
+    StoreError,
+)
 
 _STATUS: Final[tuple[tuple[type[CanaryError], int, str], ...]] = (  # the first that fits
     (ConfigError, 400, "invalid-configuration"),
@@ -12,6 +22,7 @@ _STATUS: Final[tuple[tuple[type[CanaryError], int, str], ...]] = (  # the first 
     (StaleRevision, 409, "stale-revision"),
     (Conflict, 409, "conflict"),
     (Refused, 422, "refused"),
+    (DataRefused, 422, "refused"),  # what was asked for or said holds what no column takes, such as a NUL
     (StoreAway, 503, "store-away"),
     (StoreError, 500, "store-error"),
     (CanaryError, 400, "bad-request"),

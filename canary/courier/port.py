@@ -88,7 +88,7 @@ class Port:
         if self._token is None:
             return
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self._token.encode()):
+        if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._token.encode()):
             raise web.HTTPUnauthorized(text="this port wants `Authorization: Bearer <token>`")
 
     async def _livez(self, _request: web.Request) -> web.Response:

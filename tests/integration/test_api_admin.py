@@ -1,5 +1,6 @@
 """The admin port as programs meet it: who may enter, what orders do, how mistakes are told."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from canary.errors import ConfigError
+from canary.errors import ConfigError, DataRefused
 from canary.rollout.calibration import Round
 from canary.rollout.decide import decide
 from canary.rollout.harm import Harm
@@ -90,6 +91,7 @@ async def test_an_order_on_a_rollout_that_moved_since_is_a_conflict(client: Any)
         ),
         ({"route": 1, "candidate": "v2", "retry": "yes"}, ["`route` is a text, not 1", '`retry` is true or false, not "yes"']),
         ([], ["the body is a JSON object"]),
+        ({"route": [], "candidate": {}}, ["`route` is a text, not []", "`candidate` is a text, not {}"]),
     ],
 )
 async def test_all_mistakes_of_a_body_are_told_at_once(client: Any, body: Any, mistakes: list[str]) -> None:
@@ -192,6 +194,7 @@ async def test_its_own_names_are(client: Any, host: str) -> None:
         ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
         (JSON | {"Origin": "http://evil.example"}, 403),
         (JSON | {"Origin": "null"}, 403),
+        (JSON | {"Origin": "http://["}, 403),
         (JSON | {"Sec-Fetch-Site": "cross-site"}, 403),
         (JSON | {"Origin": "http://localhost:8081", "Host": "localhost:8081", "Sec-Fetch-Site": "same-origin"}, 404),
         (JSON, 404),
@@ -214,6 +217,8 @@ def _basic(password: str) -> str:
         ("Bearer s3cr3t-", 401),
         ("s3cr3t", 401),
         ("Basic !!!", 401),
+        ("Basic é", 401),
+        ("Bearer é", 401),
         (_basic("wrong"), 401),
         ("Bearer s3cr3t", 200),
         ("bearer s3cr3t", 200),
@@ -228,6 +233,28 @@ async def test_with_a_token_only_those_who_know_it_enter(world: AdminWorld, auth
             assert answer.status == status, path
         assert (await client.get("/livez", headers=headers)).status == 200
         assert (await client.post("/livez", headers=headers)).status in {401, 405, 415}
+
+
+async def test_a_token_that_is_no_text_is_a_wrong_one(world: AdminWorld) -> None:
+    async with world.client(token="s3cr3t", host="0.0.0.0") as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \xff\xfe\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.read()).startswith(b"HTTP/1.1 401")
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_body_nested_beyond_reading_is_a_mistake(client: Any) -> None:
+    answer = await client.post("/api/v1/rollouts", data="[" * 50_000 + "]" * 50_000, headers=JSON)
+    assert answer.status == 400
+    assert "no JSON that can be read" in (await answer.json())["detail"]
+
+
+async def test_what_no_column_takes_is_a_fault_of_who_asked(client: Any, world: AdminWorld) -> None:
+    world.trouble = DataRefused("Postgres refused a value: DataError")
+    answer = await client.post("/-/reload", headers=JSON)
+    assert answer.status == 422
 
 
 async def test_every_answer_carries_the_headers_that_close_a_browser(client: Any) -> None:

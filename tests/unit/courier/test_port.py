@@ -1,5 +1,6 @@
 """The sidecar's port: health, metrics, local orders, and who may give them."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -30,6 +31,7 @@ Answer = tuple[int, str]
 class _Client:
     def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
         self._session = session
+        self.port = port
         self._base = f"http://127.0.0.1:{port}"
 
     async def get(self, path: str) -> Answer:
@@ -175,6 +177,17 @@ async def test_orders_need_the_token_and_never_come_from_web_pages(tmp_path: Pat
         assert (await client.post(path, reason, **{"Authorization": "Bearer t0ken", "Content-Type": "text/plain"}))[0] == 415
         assert (await client.post(path, reason, Authorization="Bearer t0ken"))[0] == 200
         assert (await client.get("/readyz"))[0] == 503  # probes need no token
+
+
+async def test_a_token_that_is_no_text_is_a_wrong_one(tmp_path: Path) -> None:
+    async with _served(tmp_path, token="t0ken") as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(b"POST /local/rollback/chat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n")
+        writer.write(b"Authorization: Bearer \xff\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.read()).startswith(b"HTTP/1.1 401")
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_off_loopback_a_token_is_needed(tmp_path: Path) -> None:
