@@ -191,7 +191,8 @@ class CounterBook(Protocol):
         ...
 
     async def horizons(self, rollout: str) -> Sequence[Horizon]:
-        """For every journal that has counters of this rollout: its last committed tick and whether its writer is dead.
+        """For every journal that has counters of this rollout: its last committed tick, whether its writer is dead, and whether
+        it is silent: nobody said that it ended, and no tick of it was committed for ten minutes of database time.
 
         Ask before `read`: then the rows hold at least all that these ticks promise.
         """

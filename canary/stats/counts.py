@@ -16,6 +16,7 @@ from canary.stats.cells import (
     to_bytes,
 )
 from canary.stats.frozen import Scoring, the_same
+from canary.stats.horizon import Horizon, present_us
 from canary.stats.restarts import LENGTH
 from canary.stats.tables import tables_of
 from canary.stats.totals import Block, Ints, SegmentTotals, Totals, read_late
@@ -67,14 +68,6 @@ class CounterRow(Frozen, frozen=True, kw_only=True):
     holds: int = 0  # of a total row, as the two below
     first_s: int = 0  # second of the first start
     last_s: int = 0
-
-
-class Horizon(Frozen, frozen=True, kw_only=True):
-    """How far a journal is complete."""
-
-    journal: str
-    tick_at_us: int
-    dead: bool
 
 
 _Key = tuple[int, str, int]  # segment, journal, minute
@@ -271,7 +264,7 @@ class Ledger:
             look.add_total(row)
         for key, row in self._open.items():
             look.add(key, row, ticks.get(key[1], 0))
-        now = self._now(live, look)
+        now = self._now(present_us(horizons), look)
         # A clock that is fast would fill them without end: what is to come counts since the rollout's start alone.
         recent = [place for place in sorted({*self._blocks, *look.blocks}) if -LENGTH < place[0] - now <= LENGTH]
         blocks = [block for place in recent if (block := self._block(place, look)).any]
@@ -279,10 +272,10 @@ class Ledger:
         self._forget(now)
         return look.totals(blocks, as_of_us=live[0] if live else 0)
 
-    def _now(self, live: Sequence[int], look: "_Look") -> int:
-        """The present minute: half of the live journals have reached it, so that one wrong clock does not move it."""
-        if live:
-            return live[(len(live) - 1) // 2] // _MINUTE_US
+    def _now(self, tick_us: int | None, look: "_Look") -> int:
+        """The present minute; without a live journal the last one that counted."""
+        if tick_us is not None:
+            return tick_us // _MINUTE_US
         return max((minute for minute, _ in [*self._blocks, *look.blocks]), default=0)
 
     def _fold(self, key: _Key, row: _Row) -> None:

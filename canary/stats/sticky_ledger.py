@@ -17,6 +17,7 @@ from canary.stats.contrast import Vector
 from canary.stats.counts import FLEET, CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
 from canary.stats.frozen import Scoring
+from canary.stats.horizon import present_us
 from canary.stats.moments import moments_of, no_moments
 from canary.stats.row_book import Key, RowBook
 from canary.stats.side import SegmentWeight
@@ -112,8 +113,9 @@ class StickyLedger:
             if ticks.get(row.journal, 0) >= (row.minute + 1) * _MINUTE_US:
                 look.add(row, self._reading(row), ticks[row.journal])
         self._firsts.settle(ticks, age_us=scoring.pair_age_us)
-        if live:
-            now = live[(len(live) - 1) // 2] // _MINUTE_US
+        present = present_us(horizons)
+        if present is not None:
+            now = present // _MINUTE_US
             self.old_minute = max(0, (now - TOLD_APART_MIN) // BLOCK_MIN * BLOCK_MIN - 1)
             self._book.forget(now)
             self._firsts.forget(self.old_minute)

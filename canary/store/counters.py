@@ -37,12 +37,20 @@ LEFT JOIN closings k ON k.rollout = %(rollout)s AND k.journal = j.journal
 LEFT JOIN LATERAL (SELECT true AS there FROM counters c WHERE c.rollout = %(rollout)s AND c.journal = j.journal LIMIT 1) AS c
   ON k.journal IS NULL
 WHERE k.journal IS NOT NULL OR c.there"""
-_HORIZONS: Final = "SELECT j.journal, j.tick_at_us, j.dead" + _COUNTED + " ORDER BY j.journal"
+_HORIZONS: Final = (
+    "SELECT j.journal, j.tick_at_us, j.dead,"
+    " coalesce(j.ticked_at < clock_timestamp() - %(silent_s)s * interval '1 second', true)"
+    f"{_COUNTED} ORDER BY j.journal"
+)
 _FRESHNESS: Final = "SELECT extract(epoch FROM clock_timestamp() - max(j.ticked_at))::float8" + _COUNTED  # noqa: S608 - ours
 _PROFILE: Final = """
 SELECT hour, cells, floor(extract(epoch FROM now()) / 3600)::bigint
 FROM profiles
 WHERE route = %(route)s AND version_hash = %(version_hash)s AND hour > extract(epoch FROM now()) / 3600 - 1 - %(hours)s"""
+
+
+SILENT_S: Final = 600.0
+"""Without a tick of its own: longer than any restart, and than a courier that catches up takes for a batch."""
 
 
 class PostgresCounters:
@@ -88,9 +96,9 @@ class PostgresCounters:
         return rows, max(since, int(ended[0]))
 
     async def horizons(self, rollout: str) -> Sequence[Horizon]:
-        """For every journal that has counters of this rollout: its last committed tick and whether its writer is dead."""
-        found = await self._database.rows(_HORIZONS, {"rollout": rollout})
-        return [Horizon(journal=journal, tick_at_us=tick_at_us, dead=dead) for journal, tick_at_us, dead in found]
+        """For every journal that has counters of this rollout: its last committed tick, whether it is dead or silent."""
+        found = await self._database.rows(_HORIZONS, {"rollout": rollout, "silent_s": SILENT_S})
+        return [Horizon(journal=name, tick_at_us=tick_us, dead=dead, silent=silent) for name, tick_us, dead, silent in found]
 
     async def freshness(self, rollout: str) -> float | None:
         """Seconds of database time since the newest tick of any of these journals was committed; None: never."""

@@ -14,7 +14,7 @@ from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
 from canary.stats.first_event import FirstEventRow
 from canary.stats.profile import Profile
-from canary.store.counters import by_hour, check_nothing_missed
+from canary.store.counters import SILENT_S, by_hour, check_nothing_missed
 from canary.store.first_events import is_read_no_more, smallest
 from canary.store.memory_counts import CountTables
 from canary.store.publication import stable_after
@@ -245,10 +245,17 @@ class MemoryCounters:
         return smallest(rows), max(since, self._store.commits)
 
     async def horizons(self, rollout: str) -> Sequence[Horizon]:
-        """For every journal that has counters of this rollout: its last committed tick and whether its writer is dead."""
+        """For every journal that has counters of this rollout: its last committed tick, whether it is dead or silent."""
+        since = self._store.clock.now() - timedelta(seconds=SILENT_S)
+        found = [(name, self._store.journals[name]) for name in self._journals(rollout)]
         return [
-            Horizon(journal=name, tick_at_us=self._store.journals[name].tick_at_us, dead=self._store.journals[name].dead)
-            for name in self._journals(rollout)
+            Horizon(
+                journal=name,
+                tick_at_us=one.tick_at_us,
+                dead=one.dead,
+                silent=one.ticked_at is None or one.ticked_at < since,
+            )
+            for name, one in found
         ]
 
     async def freshness(self, rollout: str) -> float | None:

@@ -88,6 +88,17 @@ async def test_horizons_say_how_far_each_journal_is(books: Books) -> None:
     ]
 
 
+async def test_a_journal_without_a_tick_for_long_is_silent(books: Books) -> None:
+    await books.recorder.commit(a_batch(0, 1, counters=[counter(5)]))
+    await books.recorder.commit(a_batch(0, 1, journal="j2", tick_at_us=0, counters=[counter(6)]))
+    assert [horizon.silent for horizon in await books.counters.horizons("r1")] == [False, True]
+    await books.later(590)
+    assert [horizon.silent for horizon in await books.counters.horizons("r1")] == [False, True]
+    await books.later(20)
+    await books.recorder.commit(a_batch(1, 2, journal="j2", tick_at_us=START_US))
+    assert [horizon.silent for horizon in await books.counters.horizons("r1")] == [True, False]
+
+
 async def test_a_tick_never_goes_back(books: Books) -> None:
     await books.recorder.commit(a_batch(0, 1, counters=[counter(5)]))
     await books.recorder.commit(a_batch(1, 2, tick_at_us=0))

@@ -157,6 +157,18 @@ def test_one_journals_wrong_clock_leaves_the_others_evidence_alone(off_min: int)
     assert row_of(weigh(totals, SCORING, segments, stage=0), "error").breached
 
 
+def test_a_machine_that_is_gone_for_good_is_not_the_present_of_a_fleet_of_two() -> None:
+    stream = breaking(onset_min=180, minutes=186)
+    early = int((stream.start_us < EPOCH_US + 10 * MINUTE_US).sum())
+    ledger = Ledger()
+    ledger.add(stream_rows(SCORING, stream.part(slice(early // 2, None)), journal="j0"))
+    ledger.add(stream_rows(SCORING, stream.part(slice(0, early // 2)), journal="gone"))
+    here, gone = a_horizon(EPOCH_US + 187 * MINUTE_US), a_horizon(EPOCH_US + 6 * MINUTE_US, journal="gone")
+    totals = ledger.settled([here, msgspec.structs.replace(gone, silent=True)], SCORING)
+    assert max(block.minute for block in totals.blocks) >= FIRST + 185
+    assert FIRST + 50 <= ledger.old_minute <= FIRST + 60
+
+
 def test_minutes_of_more_than_two_hours_ago_are_in_the_bet_from_the_start_alone() -> None:
     ledger = Ledger()
     ledger.add(stream_rows(SCORING, breaking(onset_min=0, minutes=2).part(slice(0, 1_000))))
