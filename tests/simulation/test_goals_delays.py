@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 
 from tests.bench.stats.bounds import rate_bound
-from tests.bench.stats.delays import HORIZON, OUTAGES, RISE, TENTH, error_delays, outage_seconds, regression_seconds
+from tests.bench.stats.delays import (
+    HORIZON,
+    OUTAGES,
+    RISE,
+    TENTH,
+    error_delays,
+    informed_delays,
+    outage_seconds,
+    regression_seconds,
+)
 from tests.bench.stats.draws import EQUAL, ERRORS, Change
 from tests.bench.stats.few import PER_MINUTE, outcomes
+from tests.bench.stats.ours import MIN_EVENTS
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -18,6 +28,17 @@ def test_errors_are_seen_near_the_bound_of_any_test(rate: float, weight_bp: int,
     """1.5 and 1.8 times the bound are the goals; of 120 runs the mean is known to a tenth of itself."""
     delays = error_delays(rate, weight_bp, 120)
     assert np.minimum(delays, HORIZON).mean() <= times * rate_bound(rate, ERRORS, weight_bp / 1e4)
+
+
+def test_what_the_floor_of_three_events_costs_is_the_floors_own() -> None:
+    """With it the likelihood ratio of the true rates itself is above 1.74 times the bound, and ours is close to it."""
+    bound = rate_bound(0.1, ERRORS, 0.05)
+    alone = MIN_EVENTS / (0.05 * 0.1)
+    assert alone == pytest.approx(1.74 * bound, rel=0.001)
+    ours = np.minimum(error_delays(0.1, 500, 120), HORIZON).mean()
+    best = informed_delays(0.1, 500, 120, events=MIN_EVENTS, horizon=20_000).mean()  # of the same requests
+    assert 1.6 * bound <= best <= ours <= 1.12 * best
+    assert informed_delays(0.1, 500, 120, events=0, horizon=20_000).mean() <= 1.55 * bound
 
 
 @pytest.mark.parametrize(("weight_bp", "per_s"), list(OUTAGES))

@@ -1,7 +1,7 @@
 """Goal 1, small: an equal candidate is rolled back by errors, latency, cost or quality together in 5 % of runs at most.
 
 Seeds are fixed and never chosen; the bound is the promise itself, and pooling the counts of a ramp must break it.
-The full versions: `python -m tests.bench stats --goals --only "goal 1"`.
+The full versions: `python -m tests.bench stats --goals --only "goal 1 requests"`, and `"goal 1 users"`.
 """
 
 import pytest

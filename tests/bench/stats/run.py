@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs what was asked for, prints its tables, writes JSON and pages where asked to."""
     options = _options(arguments)
     if options.figures:
-        return _written(_joined(options.figures), options.out)
+        return _written(joined([json.loads(path.read_text(encoding="utf-8")) for path in options.figures]), options.out)
     started = time.process_time()
     document: dict[str, Any] = {
         "bench": "stats",
@@ -55,9 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _joined(paths: Sequence[Path]) -> dict[str, Any]:
+def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The figures of several runs as those of one; of two that ran the same, the later counts."""
-    parts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     joined: dict[str, Any] = {}
     for part in parts:
         joined |= {name: value for name, value in part.items() if name != "goals"}
