@@ -7,7 +7,7 @@ and so one wrong field never hides the mistakes in its neighbours.
 from collections.abc import Iterator
 from typing import Any
 
-from canary.config import units
+from canary.config import units, without_effect
 from canary.config.fields import header_name, header_rule, is_loopback, seen_header
 from canary.config.metric_checks import metric_findings, metric_warnings
 from canary.config.raw import attempt, listing, mapping
@@ -24,6 +24,7 @@ def findings(raw: Any) -> Iterator[Finding]:
     yield from _routes(mapping(root.get("routes")))
     for name, plan in mapping(root.get("plans")).items():
         yield from _plan(("plans", name), mapping(plan))
+    yield from without_effect.refusals(root)
 
 
 def warnings(raw: Any) -> Iterator[Finding]:
@@ -31,6 +32,7 @@ def warnings(raw: Any) -> Iterator[Finding]:
     root = mapping(raw)
     for name, body in mapping(root.get("routes")).items():
         yield from metric_warnings(("routes", name), mapping(body), mapping(root.get("plans")))
+    yield from without_effect.hints(root)
 
 
 def _open_ports(root: dict[str, Any]) -> Iterator[Finding]:

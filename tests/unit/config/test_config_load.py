@@ -100,6 +100,7 @@ def test_units(written: str, meant: UnitSpec) -> None:
 
 def test_a_plan_in_friendly_units() -> None:
     text = f"""{SMALL}
+    classes: {{header: x-class, names: [a]}}
 plans:
   quick:
     shadow: {{share: 25%, min_pairs: 400}}

@@ -153,13 +153,13 @@ def test_no_text_is_read_as_an_endless_number(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("told", "meant"),
-    [(0.5, 0.5), (3, 3.0), (True, 1.0), (False, 0.0), ("0.25", 0.25), (-1, -1.0), (None, None), (0, 0.0)],
+    [(0.5, 0.5), (3, 3.0), (True, 1.0), (False, 0.0), ("0.25", 0.25), ("true", 1.0), (-1, -1.0), (None, None), (0, 0.0)],
 )
 def test_values_of_a_body(told: Any, meant: float | None) -> None:
     assert value(a_json({"score": told})) == meant
 
 
-@pytest.mark.parametrize("told", ["a lot", [1], {"a": 1}, "1,5", 10**400])
+@pytest.mark.parametrize("told", ["a lot", "yes", [1], {"a": 1}, "1,5", 10**400])
 def test_values_that_are_no_numbers(told: Any) -> None:
     assert is_nan(value(a_json({"score": told})))
 
