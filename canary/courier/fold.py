@@ -5,6 +5,7 @@ and every whole answer makes exactly one outcome row, every sent copy exactly on
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from canary.courier.cells import HOUR_US, MINUTE_US, Cells
@@ -15,7 +16,7 @@ from canary.courier.making import body_row, content_type, lost_outcome_row, lost
 from canary.courier.tally import Tally
 from canary.observe.outcome import observe
 from canary.observe.values import Reader
-from canary.split.assign import arm_of, bucket_of
+from canary.split.assign import Coin, arm_of
 from canary.stats.facts import Fact
 from canary.stats.profile import profile_cells
 from canary.stats.scoring import Scoring, ends, pair_drops, pair_ends, pair_starts, starts
@@ -26,6 +27,7 @@ from canary.store.rows import BodyRow, OutcomeRow, PairRow
 from canary.terms import Arm, AssignedBy
 
 SLACK_US: Final = 2_000_000  # ticks come each second
+_coin = lru_cache(maxsize=256)(Coin)
 _PROFILED: Final = frozenset({AssignedBy.DEFAULT, AssignedBy.HASH})
 
 
@@ -68,7 +70,9 @@ class Fold:
                 case Live():
                     counted = self.opens.pop(frame.exchange_id, None) is not None or frame.carried
                     heard = self._hear(frame, frame.side)
-                    self.units.ended(frame.exchange_id, heard.fact(NOTHING_MEASURED), copied=bool(frame.mirror))
+                    fact = heard.fact(NOTHING_MEASURED)
+                    self.units.ended(frame.exchange_id, fact, copied=bool(frame.mirror))
+                    self.units.said(frame.exchange_id, fact)
                     self._begin_waiting(frame, heard, counted=counted)
                 case Pair():
                     self.opens.pop(frame.live.exchange_id, None)
@@ -201,7 +205,7 @@ class Fold:
         if scoring is None:
             return
         fact, stratum = heard.fact(arms.facts.reader), _stratum(frame, scoring)
-        arm = arm_of(bucket_of(arms.salt, frame.exchange_id), arms.facts.weight_bp)
+        arm = arm_of(_coin(arms.salt).bucket(frame.exchange_id), arms.facts.weight_bp)
         keys = starts(scoring, arm, frame.start_at_us, stratum=stratum)
         keys += ends(scoring, arm, frame.start_at_us, fact, stratum=stratum)
         self.cells.count((arms.facts.rollout, arms.segment, frame.start_at_us // MINUTE_US), keys)
@@ -215,12 +219,21 @@ class Fold:
         segment = self._counted(opened)
         if segment is None or segment.scoring is None:
             return
-        fact = heard.fact_with_answer(segment.reader)
+        fact = self._to_count(opened, heard, segment)
         start_at_us, stratum = opened.start_at_us, _stratum(opened, segment.scoring)
         keys = ends(segment.scoring, opened.arm, start_at_us, fact, stratum=stratum)
         if opened.mirrored and not copied:
             keys += pair_drops(segment.scoring, start_at_us, fact.age_us, stratum=stratum, unit_hash=opened.unit_hash)
         self.cells.count((segment.rollout, opened.segment, opened.start_at_us // MINUTE_US), keys)
+
+    def _to_count(self, opened: Open, heard: Heard, segment: SegmentFacts) -> Fact:
+        """What is scored of an answer; where units are sticky, answers are compared apart, one of each unit."""
+        assert segment.scoring is not None
+        if not segment.scoring.spec.sticky:
+            return heard.fact_with_answer(segment.reader)
+        if self.units.asks(opened.exchange_id):
+            self.units.said(opened.exchange_id, heard.fact_with_answer(segment.reader))
+        return heard.fact(segment.reader)
 
     def _counted(self, opened: Open) -> SegmentFacts | None:
         """The segment where this exchange counts; None where it does not, or no longer."""
@@ -248,7 +261,7 @@ class Fold:
     def _hear(self, frame: Live, side: Side) -> Heard:
         """One side's answer, the live one or its shadow's."""
         route = self.known.routes.get(frame.route, UNKNOWN_ROUTE)
-        outcome = observe(side, kind=route.kind, content_type=content_type(side))
+        outcome = observe(side, kind=route.kind, content_type=content_type(side) if side.body else "")
         return Heard(side, outcome, exchange_id=frame.exchange_id, unit_hash=frame.unit_hash)
 
     def _rollout(self, segment: int) -> str:

@@ -14,6 +14,9 @@ from canary.stats.scoring import Scoring
 from canary.terms import Measures, RouteKind, Scored
 
 OFF: Final = "off"
+MOST_SEGMENTS: Final = 1_000
+"""Kept in mind at a time, those of rollouts that are over included."""
+
 NOTHING_MEASURED: Final = reader_of(Measures())
 
 
@@ -49,7 +52,7 @@ class PseudoArms(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """Grows with each reading of the plan: what was once known stays, ended rollouts included."""
+    """Grows with each reading of the plan, up to a bound: what was once known stays, ended rollouts included."""
 
     revision: int = -1
     routes: Mapping[str, RouteFacts] = {}
@@ -67,8 +70,12 @@ def learn(known: Known, published: Published | None, *, states: Iterable[Rollout
     for route in published.config.routes if published else ():
         routes[route.name] = _route_facts(route)
         hashes.update({(route.name, version.name): version.hash for version in route.versions})
-    for state in states:
-        segments.update(_segment_facts(state))
+    found = {number: facts for state in states for number, facts in _segment_facts(state).items()}
+    if len(segments) + len(found) > MOST_SEGMENTS:  # the newest stay: an older one is read again where a frame names it
+        segments = dict(sorted(segments.items())[-MOST_SEGMENTS // 2 :])
+    # What says the same stays the same object: what is worked out of a scoring is found again by identity, else by
+    # comparing all of it with every answer.
+    segments |= {number: facts for number, facts in found.items() if segments.get(number) != facts}
     return Known(revision=revision, routes=routes, hashes=hashes, segments=segments, calibrations=known.calibrations)
 
 
@@ -76,8 +83,10 @@ def calibrating(known: Known, rounds: Iterable[RolloutState]) -> Known:
     """With the rounds of calibration that are open now; their segments are in no frame, so none is learnt."""
     found = {}
     for state in rounds:
+        route = real_route(state)
         for segment, facts in _segment_facts(state).items():
-            found[real_route(state)] = PseudoArms(segment=segment, stable=state.stable, salt=state.salt, facts=facts)
+            arms, before = PseudoArms(segment, state.stable, state.salt, facts), known.calibrations.get(route)
+            found[route] = before if before is not None and before == arms else arms
     return msgspec.structs.replace(known, calibrations=found)
 
 
