@@ -35,11 +35,17 @@ class Admin:
         self._token = os.environ.get("CANARY_ADMIN_TOKEN")
         if not where:
             where = self._from_file()
-        parts = urlsplit(where if "//" in where else f"http://{where}")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(where if "//" in where else f"http://{where}")
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        if not host or parts.scheme not in {"http", "https"}:
             raise CanaryError(f"`{where}` is no address of an admin port", hint="for example --admin http://127.0.0.1:8081")
+        if self._token and not (self._token.isascii() and self._token.isprintable()):
+            raise CanaryError("the admin token holds what no header can", hint="use a token of ASCII letters and digits")
         self.address = f"{parts.scheme}://{parts.netloc}"
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        self._secure, self._host, self._port = parts.scheme == "https", host, port
 
     def get(self, path: str, **query: Any) -> Any:
         """The decoded answer; raises CanaryError with the problem's text and hint."""

@@ -1,6 +1,7 @@
 """`canary pairs`: stored pairs of answers, listed and one by one."""
 
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -57,7 +58,7 @@ def list_(*, rollout: str, differing: bool, admin: str | None, as_json: bool, **
 @json_option
 def show(id_: str, *, admin: str | None, as_json: bool) -> None:
     """Show one pair; ID is the x-canary-id of the answer."""
-    pair = Admin(admin).get(f"/api/v1/pairs/{id_}")
+    pair = Admin(admin).get(f"/api/v1/pairs/{quote(id_, safe='')}")
     if as_json:
         shown.print_json(pair)
         return

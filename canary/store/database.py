@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from canary.errors import DataRefused, StoreAway, StoreError
 from canary.store.pool import Connection, Pool
 
-__all__ = ["PLAN_CHANNEL", "Connection", "Database", "place_of"]
+__all__ = ["PLAN_CHANNEL", "Connection", "Database", "conninfo_of", "place_of"]
 
 PLAN_CHANNEL: Final = "canary_plan"
 
@@ -39,7 +39,7 @@ class Database:
 
     def __init__(self, url: str, *, size: int = 4) -> None:
         self.place = place_of(url)
-        self._pool = Pool(_conninfo(url), size)
+        self._pool = Pool(conninfo_of(url), size)
 
     @classmethod
     async def open(cls, url: str, *, size: int = 4) -> Self:
@@ -104,7 +104,8 @@ def place_of(url: str) -> str:
     return f"{parts.get('dbname') or 'default database'} at {host}"
 
 
-def _conninfo(url: str) -> str:
+def conninfo_of(url: str) -> str:
+    """What the driver is told; raises StoreError for what it cannot read, several hosts and all its options included."""
     try:
         given = conninfo_to_dict(url)
     except psycopg.Error:  # its text may quote the password

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from canary.errors import StoreAway, StoreError
-from canary.store.database import place_of
+from canary.store.database import conninfo_of, place_of
 
 _LOCK: Final = 0x63616E617279  # "canary": one process migrates, the others wait and find it done
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
@@ -82,7 +82,10 @@ def _config(connection: Connection | None = None) -> Config:
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
-    engine = create_engine(engine_url(url), poolclass=NullPool, connect_args={"connect_timeout": 10, "prepare_threshold": None})
+    conninfo = conninfo_of(url)  # read by the driver: SQLAlchemy knows fewer kinds of addresses
+    engine = create_engine(
+        "postgresql+psycopg://", poolclass=NullPool, creator=lambda: psycopg.connect(conninfo, prepare_threshold=None)
+    )
     try:
         with engine.begin() as connection:
             yield connection

@@ -135,6 +135,9 @@ def test_from_init_to_check(tmp_path: Path) -> None:
     [
         (("rollout", "list", "--admin", "127.0.0.1:1"), 1, "error: nobody listens on http://127.0.0.1:1\nhint: "),
         (("rollout", "list", "--admin", "ftp://x"), 1, "error: `ftp://x` is no address of an admin port"),
+        (("rollout", "list", "--admin", "127.0.0.1:port"), 1, "error: `127.0.0.1:port` is no address of an admin port"),
+        (("rollout", "list", "--admin", "http://["), 1, "error: `http://[` is no address of an admin port"),
+        (("pairs", "show", "é", "--admin", "127.0.0.1:1"), 1, "error: nobody listens on http://127.0.0.1:1\nhint: "),
         (("check", "nowhere.yaml"), 1, "error: nowhere.yaml: there is no such file\nhint: "),
         (("rolout", "list"), 2, "did you mean `rollout`?"),
         (("force", "main", "sideways"), 2, "'sideways' is not one of 'stable', 'candidate'"),
@@ -147,6 +150,14 @@ def test_mistakes_are_told_in_a_line_with_a_hint(tmp_path: Path, words: tuple[st
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("token", ["hunter2\nx", "hunter2€"])
+def test_a_token_that_no_header_can_hold_is_not_repeated(tmp_path: Path, token: str) -> None:
+    done = canary("rollout", "list", "--admin", "127.0.0.1:1", folder=tmp_path, env={"CANARY_ADMIN_TOKEN": token})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the admin token holds what no header can\nhint: ")
+    assert "hunter2" not in done.stderr
 
 
 def test_a_forced_arm_is_minted_with_the_key_of_the_file(tmp_path: Path) -> None:

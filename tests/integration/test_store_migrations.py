@@ -1,9 +1,11 @@
 """Migrations: up, down, at once from many processes, and to the very tables that the code declares."""
 
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine
 
 from canary.errors import StoreAway, StoreError
@@ -92,6 +94,24 @@ def test_nobody_there_is_said_without_the_password() -> None:
     with pytest.raises(StoreAway) as caught:
         migrate.upgrade("postgresql://someone:hunter2@127.0.0.1:1/somewhere")
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_first_of_several_hosts_may_be_away(bare_database_url: str) -> None:
+    known = conninfo_to_dict(bare_database_url)
+    hosts = f"/nowhere,{known['host']}"
+    url = f"postgresql://{known['user']}@/{known['dbname']}?host={quote(hosts, safe='')}"
+    assert migrate.current(url) is None
+    named = f"postgresql://{known['user']}:hunter2@127.0.0.1:1,127.0.0.1:2/{known['dbname']}"
+    with pytest.raises(StoreAway) as away:
+        migrate.upgrade(named)
+    assert "hunter2" not in str(away.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hunter2@h:port/d", "postgresql://u:hunter2@h/d?nosuch=1"])
+def test_an_address_that_cannot_be_read_is_said_without_its_password(url: str) -> None:
+    with pytest.raises(StoreError) as bad:
+        migrate.upgrade(url)
+    assert "hunter2" not in str(bad.value)
 
 
 def test_every_view_answers(database_url: str) -> None:
