@@ -13,6 +13,7 @@ from canary.courier.known import SegmentFacts
 from canary.stats.facts import Fact
 from canary.stats.first_event import FirstEventRow
 from canary.stats.frozen import Scoring
+from canary.stats.unit_answers import SILENT, bin_said, reads_answers, said_metric
 from canary.stats.unit_events import ERROR, discordant, fails, fails_open, late_metric, unit_metric, unknown
 from canary.store.frames import Live, Open
 from canary.terms import BUCKETS, Arm
@@ -46,6 +47,7 @@ class UnitEvents:
 
     def __init__(self) -> None:
         self._answers: dict[bytes, _Started] = {}  # under a coin, not ended
+        self._asked: dict[bytes, _Started] = {}  # a unit's first request of a segment, not answered, where answers are compared
         self._copies: dict[bytes, _Started] = {}  # meant to be sent, not answered
         self._told: dict[tuple[str, str, bytes], int] = {}  # least start
         self._units: dict[int, int] = {}  # told of each segment
@@ -58,7 +60,8 @@ class UnitEvents:
             return
         if 0 < segment.weight_bp < BUCKETS:
             self._answers[frame.exchange_id] = started
-            self._unit(started)
+            if self._unit(started) and reads_answers(started.scoring.values):
+                self._asked[frame.exchange_id] = started
         if frame.mirrored:
             self._copies[frame.exchange_id] = started
 
@@ -70,6 +73,16 @@ class UnitEvents:
         started = self._answers.pop(exchange_id, None)
         if started is not None and fails(started.arm, fact, started.scoring.pair_age_us):
             self._failed(started)
+
+    def asks(self, exchange_id: bytes) -> bool:
+        """Whether an answer's digest is wanted."""
+        return exchange_id in self._asked
+
+    def said(self, exchange_id: bytes, fact: Fact) -> None:
+        """What a unit's first request was answered, with its digest."""
+        started = self._asked.pop(exchange_id, None)
+        if started is not None:
+            self._tell_said(started, bin_said(started.scoring.values, fact))
 
     def waits(self, frame: Live, segment: SegmentFacts | None) -> None:
         """A copy's answer is outstanding, as its live frame says where the open frame stood in an older file."""
@@ -95,6 +108,9 @@ class UnitEvents:
             del self._answers[exchange_id]
             if fails_open(started.arm):
                 self._failed(started)
+        for exchange_id, started in _settled(self._asked, at_us):
+            del self._asked[exchange_id]
+            self._tell_said(started, SILENT)
         for exchange_id, started in _settled(self._copies, at_us):
             del self._copies[exchange_id]
             self._tell_unknown(started)
@@ -105,7 +121,10 @@ class UnitEvents:
             self._failed(started)
         for started in self._copies.values():
             self._tell_unknown(started)
+        for started in self._asked.values():
+            self._tell_said(started, SILENT)
         self._answers.clear()
+        self._asked.clear()
         self._copies.clear()
 
     def take(self) -> list[FirstEventRow]:
@@ -113,10 +132,16 @@ class UnitEvents:
         rows, self._rows = self._rows, []
         return rows
 
-    def _unit(self, started: _Started) -> None:
+    def _unit(self, started: _Started) -> bool:
+        """Tells a unit's first request of a segment; False where another one is known to be it."""
         told = self._units.get(started.segment, 0)
-        if told < MOST_UNITS and self._tell(started, unit_metric(started.segment), started.arm):
-            self._units[started.segment] = told + 1
+        if told >= MOST_UNITS or not self._tell(started, unit_metric(started.segment), started.arm):
+            return False
+        self._units[started.segment] = told + 1
+        return True
+
+    def _tell_said(self, started: _Started, bin_index: int) -> None:
+        self._tell(started, said_metric(started.segment, bin_index), started.arm)
 
     def _failed(self, started: _Started) -> None:
         """The unit's first failure of the rollout, and of its ten minutes."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from canary.stats.cells import ARM_SHIFT, METRIC_SHIFT, START
+from canary.stats.cells import ARM_SHIFT, METRIC_SHIFT, PAIR_DROP, PAIR_START, START
 from canary.stats.clustered import ClusterTest, Outcomes
 from canary.stats.clusters import Ints
 from canary.stats.contrast import CELLS, Contrast, Rule
@@ -31,7 +31,8 @@ NUMBERS: Final = 4
 
 QUALITY_EFFECT: Final = 0.02
 MEAN_EFFECT: Final = 0.1
-"""Expected size of a change: 2 points of quality; a tenth of a cost, and of a share of slow answers."""
+PREFERENCE_EFFECT: Final = 0.1
+"""Expected size of a change: 2 points of quality; a tenth of a cost, of a share of slow answers, and of the pairs' net loss."""
 
 RARE_EFFECT: Final = 0.005
 """Least size of a change for the worse of a rare rate. With scales of up to 25 times a rate of 1 in 4,000 alone, a candidate
@@ -64,7 +65,10 @@ class Comparisons:
     def __init__(self, scoring: Scoring) -> None:
         self.scoring = scoring
         self._tables = tables_of(scoring)
-        self._values = [*_value_columns(scoring.values)]
+        self._values: list[_ValueColumn | _PreferenceColumn] = [
+            *_value_columns(scoring.values),
+            *_preference_columns(scoring.values),
+        ]
         rates = [_of_contrast(scoring, index) for index in range(len(scoring.contrasts)) if _is_read(scoring, index)]
         self.all: tuple[Comparison, ...] = (*rates, *(column.comparison for column in self._values))
         self.ages_us: Ints = np.array([comparison.age_us for comparison in self.all], dtype=np.int64)
@@ -109,6 +113,16 @@ def rollback_name(metric: ValueMetric) -> str:
 def promote_name(metric: ValueMetric, stage: int) -> str:
     """The comparison of a value under a stage's margin."""
     return f"{metric.name}.value.promote.{stage}"
+
+
+def preference_name(metric: ValueMetric, margin: Margin) -> str:
+    """The comparison of a preference under one of its margins."""
+    return f"{metric.name}.value.{margin.name}"
+
+
+def decided_name(metric: ValueMetric) -> str:
+    """The comparison whose sums say how many pairs the candidate lost, and how many stable."""
+    return f"{metric.name}.value.decided"
 
 
 def refused_name(metric: ValueMetric) -> str:
@@ -184,6 +198,43 @@ class _ValueColumn:
         elif metric == self._metric:
             found[2 * arm + 1] = int(self._worths[arm][code & _BIN_MASK]) - self._unknown[arm]
         return found
+
+
+class _PreferenceColumn:
+    """A preference: what each bin of a pair is worth on the candidate's side and on stable's, and a pair without a word."""
+
+    def __init__(self, comparison: Comparison, number: int, worths: tuple[tuple[int, int], ...]) -> None:
+        self.comparison = comparison
+        self._metric = FIRST_VALUE + number
+        self._worths = worths  # both, the candidate's alone (it lost), stable's alone, neither, unknown
+
+    def meaning(self, code: int) -> Ints:
+        found = np.zeros(NUMBERS, dtype=np.int64)
+        metric, (mine, theirs) = code >> METRIC_SHIFT, self._worths[-1]
+        if metric in {PAIR_START, PAIR_DROP}:
+            found += np.array([1, mine, 1, theirs]) * (1 if metric == PAIR_START else -1)
+        elif metric == self._metric:
+            known = self._worths[min(code & _BIN_MASK, len(self._worths) - 1)]
+            found[1], found[3] = known[0] - mine, known[1] - theirs
+        return found
+
+
+def _preference_columns(plan: ValuePlan) -> Iterator[_PreferenceColumn]:
+    """A pair is worth 2 to the candidate where it lost, 1 in a tie, 0 where it won; to stable nothing.
+
+    So a pair's spread is counted once. A loss here is a win there, and sides that were compared as if apart would seem to
+    differ less than they do.
+    """
+    for metric in plan.metrics:
+        if metric.form is not Form.PREFERENCE or metric.mean is None or metric.abstains:
+            continue
+        for margin in metric.pair_margins:
+            test = ClusterTest(effect=PREFERENCE_EFFECT, outcomes=Outcomes.MEAN, delta=1 + margin.delta, promote=margin.promote)
+            comparison = Comparison(name=preference_name(metric, margin), age_us=plan.age_us, test=test, pairs=True)
+            unknown = 2 if margin.promote else 0
+            yield _PreferenceColumn(comparison, metric.number, ((1, 0), (2, 0), (0, 0), (1, 0), (unknown, 0)))
+        comparison = Comparison(name=decided_name(metric), age_us=plan.age_us, test=ClusterTest(effect=1.0), pairs=True)
+        yield _PreferenceColumn(comparison, metric.number, ((0, 0), (1, 0), (0, 1), (0, 0), (0, 0)))
 
 
 def _value_columns(plan: ValuePlan) -> Iterator[_ValueColumn]:

@@ -60,8 +60,8 @@ def _gated(profile: Profile, spec: ScoringSpec) -> Iterable[int]:
 
 
 def _throughput(draft: Draft, values: ValuePlan) -> float:
-    """Raw share of the throughput guard: that of every rare one."""
-    if not draft.has_canary:
+    """Raw share of the throughput guard: that of every rare one; none where users keep their arm, who are no events."""
+    if not draft.has_canary or draft.spec.sticky:
         return 0.0
     return values.rare_share or draft.spec.shares.rare
 

@@ -112,7 +112,8 @@ class StickyLedger:
         for row in self._book.open.values():
             if ticks.get(row.journal, 0) >= (row.minute + 1) * _MINUTE_US:
                 look.add(row, self._reading(row), ticks[row.journal])
-        self._firsts.settle(ticks, age_us=scoring.pair_age_us)
+        scored = {segment.id: segment.scored for segment in segments}
+        self._firsts.settle(ticks, age_us=scoring.pair_age_us, scored=scored)
         present = present_us(horizons)
         if present is not None:
             now = present // _MINUTE_US
@@ -200,6 +201,7 @@ class _Look:
             units=units,
             full=firsts.full(),
             late=firsts.late(),
+            answers=firsts.answers(),
             users=firsts.users,
         )
 

@@ -11,6 +11,7 @@ from canary.stats.contrast import Vector
 from canary.stats.frozen import Scoring
 from canary.stats.moments import WIDTH
 from canary.stats.totals import Totals
+from canary.stats.unit_answers import Answers
 
 FORMAT: Final = 101
 """First byte of stored totals of users; those of requests begin with smaller ones."""
@@ -27,6 +28,7 @@ class StickyTotals(Totals, frozen=True, kw_only=True):
     units: dict[int, tuple[int, int]] = {}  # distinct users of each segment
     full: tuple[str, ...] = ()  # metrics with more users than are counted
     late: dict[int, dict[int, tuple[int, int]]] | None = None  # by block: the same of `error` since it; None: not counted then
+    answers: Answers = {}  # users by the bin of their first answer, by segment: candidate, stable
     users: int = 0  # distinct, of all segments under a coin
 
     def summed(self, scoring: Scoring) -> Vector:

@@ -1,15 +1,17 @@
 """Rows of a sticky rollout's metrics of values: means and rates between clusters of users."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from canary.stats.clustered import ClusterEvidence
-from canary.stats.comparisons import PARTS, promote_name, refused_name, rollback_name
+from canary.stats.comparisons import PARTS, decided_name, preference_name, promote_name, refused_name, rollback_name
+from canary.stats.diversity import AnswerCounts
+from canary.stats.diversity_row import diversity_row
 from canary.stats.evidence import MetricEvidence
 from canary.stats.frozen import Scoring
 from canary.stats.moments import Moments
-from canary.stats.value_plan import STICKY, Form, ValueMetric
+from canary.stats.value_plan import Form, ValueMetric
 from canary.stats.value_sums import refusals
 
 
@@ -18,6 +20,11 @@ class Reader(Protocol):
 
     scoring: Scoring
     stage: int
+
+    @property
+    def answers(self) -> Sequence[AnswerCounts]:
+        """One answer of each user, by segment."""
+        ...
 
     def moments(self, name: str) -> Moments:
         """The sums of one comparison."""
@@ -35,8 +42,13 @@ class Reader(Protocol):
 def value_rows(look: Reader) -> Iterator[MetricEvidence]:
     """One for each metric, in the plan's order."""
     for metric in look.scoring.values.metrics:
-        silent = metric.abstains or (STICKY if metric.mean is None or metric.form is Form.PREFERENCE else "")
-        yield _silent(metric, silent) if silent else _row(look, metric)
+        if metric.form is Form.DIVERSITY:
+            yield diversity_row(metric, look.answers, look.scoring.spec, promotes=look.stage >= 0)
+            continue
+        if metric.abstains or metric.mean is None:
+            yield _silent(metric, metric.abstains)
+        else:
+            yield _preference(look, metric) if metric.form is Form.PREFERENCE else _row(look, metric)
 
 
 def _silent(metric: ValueMetric, reason: str) -> MetricEvidence:
@@ -81,6 +93,41 @@ def _row(look: Reader, metric: ValueMetric) -> MetricEvidence:
         mean_stable=means[1],
         unit=metric.spec.unit,
     )
+
+
+def _preference(look: Reader, metric: ValueMetric) -> MetricEvidence:
+    """Which answer of a pair is preferred, between clusters of users."""
+    spec, margin = look.scoring.spec, metric.rollback_pairs
+    assert margin is not None, "a preference has a tolerance"
+    rollback = look.said(preference_name(metric, margin))
+    place = metric.shadow_pairs if look.stage < 0 else _promoted_by(metric, look.stage)
+    promote = look.said(preference_name(metric, metric.promote_pairs[place])) if place >= 0 else None
+    moments = look.moments(preference_name(metric, margin))
+    worse, better = (round(float(sums)) for sums in look.moments(decided_name(metric)).outcomes)
+    waits = look.sentence(promote) if promote is not None else ""
+    return MetricEvidence(
+        metric=metric.name,
+        n_candidate=0,
+        n_stable=0,
+        bad_candidate=0,
+        bad_stable=0,
+        pairs=round(float(moments.n[0].sum())),
+        pairs_worse=worse,
+        pairs_better=better,
+        log_e_rollback=rollback.log_e if metric.share else None,
+        need_rollback=-math.log(spec.alpha_rollback * metric.share) if metric.share else None,
+        log_e_promote=None if promote is None else promote.log_e,
+        need_promote=None if promote is None else -math.log(spec.alpha_promote),
+        candidate_events=worse,
+        abstains=look.sentence(rollback),
+        promote_abstains=metric.promote_abstains or waits,
+        unit=metric.spec.unit,
+    )
+
+
+def _promoted_by(metric: ValueMetric, stage: int) -> int:
+    """Place of the stage's margin over pairs; -1: none."""
+    return metric.stage_pairs[min(stage, len(metric.stage_pairs) - 1)] if metric.stage_pairs else -1
 
 
 _Shown = tuple[tuple[int, int], tuple[int, int], tuple[float | None, float | None]]

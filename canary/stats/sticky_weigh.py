@@ -24,6 +24,7 @@ from canary.stats.clustered import (
 from canary.stats.clusters import CLUSTERS, Ints
 from canary.stats.comparisons import comparisons_of
 from canary.stats.contrast import CELLS, Metric, Rule
+from canary.stats.diversity import AnswerCounts
 from canary.stats.evidence import Alert, Evidence, MetricEvidence
 from canary.stats.first_event import FirstEventEvidence, evidence_of_users, lower_rate, pair_evidence
 from canary.stats.frozen import Scoring
@@ -33,12 +34,19 @@ from canary.stats.side import SegmentWeight
 from canary.stats.sticky import abstention, restarted_log_e, rollback_log_e, starts_of
 from canary.stats.sticky_totals import StickyTotals
 from canary.stats.sticky_values import value_rows
+from canary.stats.unit_answers import answer_counts
 from canary.stats.unit_events import BLOCK_US, ERROR, pair_metric
 from canary.terms import BUCKETS, Scored
 
 _MINUTE_US: Final = 60_000_000
 
 REMEDY: Final = "split by request or by conversation instead"
+
+THROUGHPUT: Final = Alert(
+    name="throughput",
+    because="completed requests are not compared where users keep their arm: how much they ask for says little of a version;"
+    " failures, slow answers and abandoned ones are compared",
+)
 
 HANDOVER: Final = "first_events"
 """Name of the alert that first events are used up."""
@@ -120,6 +128,11 @@ class Look:
         return sentence_of(found)
 
     @cached_property
+    def answers(self) -> list[AnswerCounts]:
+        """One answer of each user, by segment."""
+        return answer_counts(self.totals.answers, self._weights_bp)
+
+    @cached_property
     def counts(self) -> Ints:
         """Plain counts of the scored segments, [contrasts, 4]: for people."""
         total = np.zeros((len(self.scoring.contrasts), CELLS), dtype=np.int64)
@@ -164,7 +177,7 @@ class Look:
 
     def alerts(self, metrics: Sequence[MetricEvidence]) -> tuple[Alert, ...]:
         """What people should know of the methods."""
-        found = []
+        found = [THROUGHPUT] if self.coins else []
         if self._first.handover or self.totals.full:
             because = (
                 "more than a tenth of the users had a failure: who has had one is not counted again, so clusters of users"

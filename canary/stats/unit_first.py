@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from canary.stats.first_event import FirstEvent, FirstEventRow, FirstEvents
+from canary.stats.unit_answers import SAID, Answers, FirstAnswer, FirstAnswers, said_bin
 from canary.stats.unit_events import BLOCK_US, UNIT, late_block
 from canary.stats.unit_late import Counts, LateFirsts
-from canary.terms import Arm
+from canary.terms import Arm, Scored
 
 _SECOND_US: Final = 1_000_000
 _MINUTE_US: Final = 60 * _SECOND_US
@@ -21,6 +22,7 @@ class UnitFirsts:
         self._waiting: list[FirstEventRow] = []
         self._settled: dict[str, FirstEvents] = {}
         self._late = LateFirsts()
+        self._answers = FirstAnswers()
         self._units: dict[int, set[bytes]] = {}  # of each segment
         self._on_candidate: dict[int, int] = {}
         self._everybody: set[bytes] = set()
@@ -42,22 +44,32 @@ class UnitFirsts:
             self._everybody.add(row.unit_hash)
             self._on_candidate[row.segment] += row.arm == Arm.CANDIDATE
 
-    def settle(self, ticks: Mapping[str, int], *, age_us: int) -> None:
-        """Counts what is settled: a row whose journal's tick has passed the second of its start by the age."""
+    def settle(self, ticks: Mapping[str, int], *, age_us: int, scored: Mapping[int, Scored]) -> None:
+        """Counts what is settled: a row whose journal's tick has passed the second of its start by the age.
+
+        `scored` says for what each segment counts; answers wait until theirs is known.
+        """
         newest = max((tick for tick in ticks.values() if tick < 2**60), default=0)
         left = []
         for row in self._waiting:
             until_us = (row.start_at_us // _SECOND_US + 1) * _SECOND_US + age_us
             tick = ticks.get(row.journal, newest - _GONE_AFTER_US)
-            if tick < until_us:
+            if tick < until_us or (row.metric.startswith(SAID) and row.segment not in scored):
                 left.append(row)
-                continue
-            event, block = FirstEvent(row.start_at_us, row.segment, row.arm), late_block(row.metric)
-            if block < 0:
-                self._settled.setdefault(row.metric, FirstEvents()).add(row.unit_hash, event)
+            elif row.metric.startswith(SAID):
+                if scored[row.segment] is Scored.ALL:
+                    answer = FirstAnswer(row.start_at_us, row.segment, row.arm, said_bin(row.metric))
+                    self._answers.add(row.unit_hash, answer)
             else:
-                self._late.add(block, row.unit_hash, event)
+                self._add_event(row)
         self._waiting = left
+
+    def _add_event(self, row: FirstEventRow) -> None:
+        event, block = FirstEvent(row.start_at_us, row.segment, row.arm), late_block(row.metric)
+        if block < 0:
+            self._settled.setdefault(row.metric, FirstEvents()).add(row.unit_hash, event)
+        else:
+            self._late.add(block, row.unit_hash, event)
 
     def forget(self, minute: int) -> None:
         """Drops late onset's bets that began up to this minute, the last one of its block."""
@@ -75,6 +87,10 @@ class UnitFirsts:
     def events(self) -> dict[str, Counts]:
         """Units with a settled event, by metric."""
         return {metric: events.counts() for metric, events in sorted(self._settled.items())}
+
+    def answers(self) -> Answers:
+        """Units by the settled answer to their first request of a scored segment."""
+        return self._answers.counts()
 
     def late(self) -> dict[int, Counts]:
         """Units with a settled failure since each block that has one."""

@@ -8,14 +8,15 @@ import msgspec
 import numpy as np
 
 from canary.stats.contrast import Vector
-from canary.stats.diversity import BINS, AnswerCounts, diversity_log_e
+from canary.stats.diversity import BINS, AnswerCounts
+from canary.stats.diversity_row import diversity_row
 from canary.stats.evidence import EITHER, ClassEvidence, MetricEvidence
 from canary.stats.mean_metric import Margin
 from canary.stats.means import combined, size_of
 from canary.stats.side import Counted, Ints
 from canary.stats.spec import ScoringSpec
 from canary.stats.value_cells import columns_of_plan
-from canary.stats.value_plan import NO_ANSWERS, STICKY, Form, ValueMetric, ValuePlan
+from canary.stats.value_plan import STICKY, Form, ValueMetric, ValuePlan
 from canary.stats.value_sides import Place, sides_of_plan
 from canary.stats.value_sums import PairCounts, arms, class_rows, means_of, pair_counts, refusals
 from canary.terms import BUCKETS, Scored
@@ -143,15 +144,5 @@ class Look:
             )
             for one, (mine, theirs) in zip(self._coins, found, strict=True)
         ]
-        both = sum(found, np.zeros((2, BINS + 1), dtype=np.int64))
-        n, spoken = both.sum(axis=1).tolist(), int(both[:, :BINS].sum())
-        return msgspec.structs.replace(
-            self._empty(metric),
-            n_candidate=n[0],
-            n_stable=n[1],
-            log_e_rollback=diversity_log_e(answers),
-            need_rollback=-math.log(self._spec.alpha_rollback * metric.share),
-            log_e_promote=None if self._stage < 0 else diversity_log_e(answers, promote=True),
-            need_promote=None if self._stage < 0 else -math.log(self._spec.alpha_promote),
-            abstains=STICKY if self._spec.sticky else NO_ANSWERS if sum(n) and not spoken else "",
-        )
+        row = diversity_row(metric, answers, self._spec, promotes=self._stage >= 0)
+        return msgspec.structs.replace(row, abstains=STICKY) if self._spec.sticky else row

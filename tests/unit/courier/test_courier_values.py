@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from canary.courier.hearing import Heard, facts_text
@@ -18,16 +19,19 @@ from canary.observe.values import Reader
 from canary.split.spec import RecordSpec
 from canary.stats import facts
 from canary.stats.cells import METRIC_SHIFT, PAIR_START, START, from_bytes
+from canary.stats.diversity import bin_of_answer
 from canary.stats.facts import UNTOLD, Fact
 from canary.stats.freezing import freeze
 from canary.stats.profile import Profile, profile_cells
 from canary.stats.scoring import Scoring, ends, pair_ends, starts
 from canary.stats.spec import LatencyMargin, ScoringSpec
+from canary.stats.sticky_cells import plain
+from canary.stats.unit_answers import said_metric
 from canary.stats.values import FIRST_VALUE, value_profile_cells
 from canary.store.frames import Frame, Side
 from canary.store.journal import without_bodies
 from canary.terms import Arm, AssignedBy, Better, Ending, Measures, MetricKind, MetricSpec
-from tests.support.courier import Surroundings, a_plan_in_force, a_rollout, carried
+from tests.support.courier import Surroundings, a_plan_in_force, a_rollout, a_sticky_rollout, carried
 from tests.support.frames import T0_US, a_live, a_pair, a_side, a_writer, an_id, an_open, the_journal, write
 
 SCORE = MetricSpec(
@@ -229,6 +233,23 @@ async def test_an_answer_cut_by_its_upstream_costs_what_it_said_and_has_no_score
     fact = heard(side, exchange_id, None, 0.02, failed=True)
     assert fact.answer == b""
     assert of_ends(counted(around).elements()) == Counter(ends(a_scoring(MEASURES), Arm.STABLE, T0_US, fact))
+
+
+async def test_of_a_sticky_units_answers_the_first_alone_is_compared_and_no_digest_is_counted(tmp_path: Path) -> None:
+    scoring = a_scoring(MEASURES, sticky=True)
+    around = Surroundings(tmp_path, a_plan_in_force(a_sticky_rollout(scoring=scoring, measures=MEASURES), measures=MEASURES))
+    sides, unit = [an_answer(text=text) for text in ("yes", "no")], b"12345678"
+    frames: list[Frame] = []
+    for place, side in enumerate(sides):
+        exchange_id, start = an_id(), {"start_at_us": T0_US + place, "unit_hash": unit}
+        frames += [an_open(exchange_id, mirrored=False, **start), a_live(exchange_id, side=side, mirror="", **start)]
+    await told(around, *frames)
+    said = [row.metric for row in around.records.first_events.values() if row.metric.startswith("said:")]
+    assert said == [said_metric(7, bin_of_answer(b"k", digest(sides[0])))]
+    (metric,) = [metric for metric in scoring.values.metrics if metric.name == "diversity"]
+    assert {plain(np.array([key]))[1].item() >> METRIC_SHIFT for key in counted(around)}.isdisjoint(
+        {FIRST_VALUE + metric.number}
+    )
 
 
 async def test_a_lost_exchange_of_a_sticky_unit_ends_in_the_cluster_where_it_began(tmp_path: Path) -> None:

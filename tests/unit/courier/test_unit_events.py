@@ -3,17 +3,21 @@
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from canary.courier.first_events import MOST_UNITS, UnitEvents
 from canary.courier.known import Known, SegmentFacts, learn
+from canary.stats.diversity import bin_of_answer
 from canary.stats.facts import Fact
+from canary.stats.freezing import freeze
 from canary.stats.unit_events import BLOCK_US
 from canary.store.frames import Frame, Open
 from canary.store.rows import RecordBatch
-from canary.terms import Arm, MirrorDrop
+from canary.terms import Arm, Measures, MirrorDrop
 from tests.support.courier import Surroundings, a_plan_in_force, a_rollout, a_sticky_rollout
 from tests.support.frames import T0_US, a_live, a_pair, a_side, a_tick, a_writer, an_id, an_open, the_journal, write
+from tests.support.scorings import a_profile, a_spec
 
 SECOND_US = 1_000_000
 STATE = a_sticky_rollout()
@@ -83,6 +87,51 @@ def test_the_first_failure_of_each_ten_minutes_is_told_beside_the_first_of_all()
         (b"bob", f"error@{first + 2}", 1_400),
         (b"cleo", f"error@{(T0_US + 2_000 * SECOND_US) // BLOCK_US}", 2_000),
     ]
+
+
+ANSWERS = freeze(a_profile(), a_spec(sticky=True, measures=Measures(diversity="body"), answer_key=b"k"))
+
+
+def asked(units: UnitEvents, user: str, *, at_s: float = 0.0) -> bytes:
+    """A request where the diversity of answers is guarded."""
+    frame = an_open(arm=Arm.STABLE, mirrored=False, start_at_us=T0_US + round(at_s * 1e6), unit_hash=user.encode().ljust(8))
+    units.opened(frame, msgspec.structs.replace(SEGMENT, scoring=ANSWERS))
+    return frame.exchange_id
+
+
+def answers_of(units: UnitEvents) -> list[tuple[str, bytes]]:
+    return [(row.metric, row.unit_hash.strip()) for row in units.take() if row.metric.startswith("said:")]
+
+
+def test_the_answer_to_a_users_first_request_of_a_segment_is_told_and_no_other() -> None:
+    units, yes = UnitEvents(), msgspec.structs.replace(WELL, answer=b"yes")
+    first, second = asked(units, "ada"), asked(units, "ada", at_s=1)
+    assert (units.asks(first), units.asks(second)) == (True, False)
+    units.said(second, yes)
+    assert answers_of(units) == []
+    units.said(first, yes)
+    units.said(first, yes)
+    assert answers_of(units) == [(f"said:7:{bin_of_answer(b'k', b'yes')}", b"ada")]
+
+
+def test_a_first_request_without_a_whole_answer_by_the_age_is_told_as_silence() -> None:
+    units = UnitEvents()
+    asked(units, "ada")
+    units.tick(T0_US + ANSWERS.pair_age_us + 999_999)
+    assert answers_of(units) == []
+    units.tick(T0_US + ANSWERS.pair_age_us + 1_000_000)
+    assert answers_of(units) == [("said:7:256", b"ada")]
+    asked(units, "bob")
+    units.lost()
+    assert answers_of(units) == [("said:7:256", b"bob")]
+
+
+def test_where_answers_are_not_compared_none_is_told() -> None:
+    units = UnitEvents()
+    exchange = opened(units)
+    assert not units.asks(exchange)
+    units.tick(T0_US + 100 * SECOND_US)
+    assert answers_of(units) == []
 
 
 def test_what_is_open_at_the_age_speaks_for_stable_alone() -> None:

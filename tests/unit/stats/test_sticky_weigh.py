@@ -134,20 +134,20 @@ def test_events_count_once_their_journal_has_passed_them_by_the_age() -> None:
     firsts = UnitFirsts()
     firsts.add(events("error", 3, 0))
     age_us = SCORING.pair_age_us
-    firsts.settle({"j0": EPOCH_US + age_us + 999_999}, age_us=age_us)
+    firsts.settle({"j0": EPOCH_US + age_us + 999_999}, age_us=age_us, scored={})
     assert firsts.events() == {}
-    firsts.settle({"j0": EPOCH_US + age_us + 1_000_000}, age_us=age_us)
+    firsts.settle({"j0": EPOCH_US + age_us + 1_000_000}, age_us=age_us, scored={})
     firsts.add(events("error", 3, 0))
-    firsts.settle({"j0": EPOCH_US + age_us + 2_000_000}, age_us=age_us)
+    firsts.settle({"j0": EPOCH_US + age_us + 2_000_000}, age_us=age_us, scored={})
     assert firsts.events() == {"error": {7: (3, 0)}}
 
 
 def test_events_of_a_journal_that_has_gone_count_when_the_others_are_far_past() -> None:
     firsts, age_us = UnitFirsts(), SCORING.pair_age_us
     firsts.add(events("error", 1, 0))
-    firsts.settle({"j1": EPOCH_US + age_us + MINUTE_US}, age_us=age_us)
+    firsts.settle({"j1": EPOCH_US + age_us + MINUTE_US}, age_us=age_us, scored={})
     assert firsts.events() == {}
-    firsts.settle({"j1": EPOCH_US + age_us + 3 * MINUTE_US}, age_us=age_us)
+    firsts.settle({"j1": EPOCH_US + age_us + 3 * MINUTE_US}, age_us=age_us, scored={})
     assert firsts.events() == {"error": {7: (1, 0)}}
 
 
@@ -280,3 +280,12 @@ def test_a_value_is_its_grid_point_and_an_unknown_one_hurts_the_claim() -> None:
 def test_an_unprofiled_scoring_of_users_can_be_weighed() -> None:
     empty = freeze(Profile(), a_spec(sticky=True))
     assert by_name(evidence([], scoring=empty))["error_timeout"].breached is False
+
+
+def test_what_is_not_compared_where_users_keep_their_arm_is_said() -> None:
+    found = evidence(requests())
+    assert [alert.name for alert in found.alerts] == ["throughput"]
+    assert "throughput" not in by_name(found)
+    assert "throughput" not in {metric.name for metric in SCORING.metrics}
+    assert math.fsum(metric.share for metric in (*SCORING.metrics, *SCORING.values.metrics)) == pytest.approx(1.0)
+    assert evidence([], weight_bp=0).alerts == ()
