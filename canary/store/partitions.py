@@ -18,7 +18,6 @@ SELECT child.relname
 FROM pg_inherits i JOIN pg_class parent ON parent.oid = i.inhparent JOIN pg_class child ON child.oid = i.inhrelid
 WHERE parent.oid = to_regclass(%(table)s)"""
 
-_ROUND_IS_OVER: Final = "r.route LIKE 'cal:%%' AND r.ended_at < now() - %(keep_days)s * interval '1 day'"
 # Decisions hold the counts that they read, so counters of an ended rollout may go, and what was moved out of them. A recorded
 # journal that is dead and counts for nothing any more is only clutter: its files went long ago.
 _SMALL: Final = (
@@ -28,12 +27,6 @@ _SMALL: Final = (
         " WHERE r.id = c.rollout AND r.ended_at < now() - %(keep_days)s * interval '1 day'"
         for table in ("counters", "totals", "closings", "first_events")
     ),
-    # A rollout's story is kept for good; rounds of calibration are many, and what came of them stands in a table of its own.
-    *(
-        f"DELETE FROM {table} d USING rollouts r WHERE r.id = d.rollout AND {_ROUND_IS_OVER}"  # noqa: S608 - fixed names
-        for table in ("decisions", "segments")
-    ),
-    f"DELETE FROM rollouts r WHERE {_ROUND_IS_OVER}",  # noqa: S608 - ours
     f"DELETE FROM calibration WHERE closed_at < now() - {_CALIBRATION_DAYS} * interval '1 day'",  # noqa: S608 - a number
     "DELETE FROM profiles WHERE hour < extract(epoch FROM now()) / 3600 - 24 * %(keep_days)s",
     """DELETE FROM journals j

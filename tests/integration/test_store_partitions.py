@@ -3,12 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import psycopg
 import pytest
 
 from canary.errors import StoreAway
-from canary.rollout.calibration import pseudo_route
 from canary.stats.counts import to_bytes
 from canary.store.bodies import Bodies, pack_bodies
 from canary.store.books import PostgresRollouts
@@ -143,23 +141,6 @@ async def test_counts_of_long_ended_rollouts_go_and_those_of_others_stay(databas
     for table in ("counters", "profiles", "journals", "closings", "first_events"):
         assert await database.rows(f"SELECT journal FROM {table}") == [("j-new",)]
     assert await database.rows("SELECT rollout FROM totals") == [("new",)]
-
-
-async def test_a_rounds_own_rows_go_with_its_counts_and_those_of_rollouts_stay_for_good(database: Database) -> None:
-    rollouts = PostgresRollouts(database)
-    long_ago = datetime.now(UTC) - timedelta(days=30)
-    for rollout, route in (("of people", "chat"), ("a round", pseudo_route("chat"))):
-        state = a_state(Phase.CANARYING, id=rollout, route=route)
-        state = await rollouts.create(state, a_decision(f"begun {rollout}", rollout=rollout))
-        ended = msgspec.structs.replace(state, phase=Phase.CANCELLED, ended_at=long_ago)
-        await rollouts.save(state, ended, a_decision(f"ended {rollout}", rollout=rollout))
-        await database.rows("UPDATE segments SET id = id + 1")
-    await rollouts.create(a_state(id="open", route=pseudo_route("chat")), a_decision("open", rollout="open"))
-    await drop_expired(database, keep_days=14)
-    for table in ("segments", "decisions"):
-        found = await database.rows(f"SELECT DISTINCT rollout FROM {table} WHERE rollout <> 'open'")
-        assert found == [("of people",)]
-    assert await database.rows("SELECT id FROM rollouts ORDER BY id") == [("of people",), ("open",)]
 
 
 async def test_calibration_is_kept_for_more_than_a_year(database: Database) -> None:
