@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from canary import __version__
 from canary.app.home import EMBEDDED, Home, read_home, secret
 from canary.app.listeners import address_of, refuse_open_admin
 from canary.errors import CanaryError
+from canary.proxy.build import build
 from canary.split.spec import SecretRef
 from canary.terms import Frozen
 
@@ -55,6 +57,7 @@ def _installed() -> Iterator[Finding]:
     yield Finding(
         what="python", state="ok" if sys.version_info >= (3, 11) else "fail", found=f"{version} on {platform.machine()}"
     )
+    yield Finding(what="data plane", state="ok", found=f"canary {__version__}, {build()}")
     yield _tried("http parser", _parser)
     yield _tried("event loop", lambda: f"uvloop {importlib.import_module('uvloop').__version__}", missing="warn")
 

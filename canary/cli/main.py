@@ -9,6 +9,7 @@ import click
 
 from canary import __version__
 from canary.errors import CanaryError
+from canary.proxy.build import build
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {  # name -> module:attribute, one line of help
     "demo": (
@@ -69,7 +70,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="canary", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="canary", message=f"%(prog)s %(version)s ({build()})")
 def canary() -> None:
     """Shadow and canary traffic, and decisions that stay right however often one looks."""
 

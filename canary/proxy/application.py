@@ -8,7 +8,8 @@ from typing import Final
 from canary.proxy.assign import assign, classed
 from canary.proxy.exchange import Exchange
 from canary.proxy.ids import ExchangeIds
-from canary.proxy.record import Request, side_of
+from canary.proxy.record import side_of
+from canary.proxy.request import Request
 from canary.proxy.route import Route
 from canary.proxy.shadow import Copy
 from canary.proxy.table import PlanKeeper
@@ -17,7 +18,7 @@ from canary.store.journal import JournalWriter
 from canary.telemetry.guard import guarded
 from canary.telemetry.page import Page
 from canary.terms import Arm, MirrorDrop
-from canary.wire.head import RequestHead
+from canary.wire.heads import RequestHead
 from canary.wire.problem import problem
 from canary.wire.serving import Client
 

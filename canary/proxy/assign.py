@@ -2,27 +2,14 @@
 
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
+from canary.proxy.request import Assignment
 from canary.proxy.route import Route
 from canary.split import force
 from canary.split.assign import MAX_UNIT_BYTES, shadowed, unit_hash
 from canary.terms import UNSCORED, Arm, AssignedBy, UnitSource
-from canary.wire.head import RequestHead
-
-
-class Assignment(msgspec.Struct, frozen=True, gc=False):
-    """Fixed before anything is sent, for the exchange's whole life."""
-
-    arm: Arm = Arm.STABLE
-    assigned_by: AssignedBy = AssignedBy.DEFAULT
-    segment: int = UNSCORED
-    bucket: int = -1  # -1 where no coin was tossed
-    weight_bp: int = 0
-    unit_hash: bytes = b""
-    in_share: bool = False  # of the shadow
-    stratum: int = 0  # the request's task class; 0: of none that is named
-
+from canary.wire.heads import RequestHead
 
 DEFAULT: Final = Assignment()
 _STABLE: Final = Arm.STABLE
@@ -62,7 +49,7 @@ def classed(assignment: Assignment, route: Route, head: RequestHead) -> Assignme
     """With the task class that the request names for itself, whatever the arm; on routes that tell classes apart."""
     named = head.find(route.class_header)
     stratum = route.strata.get(named, 0) if named is not None else 0
-    return msgspec.structs.replace(assignment, stratum=stratum) if stratum else assignment
+    return replace(assignment, stratum=stratum) if stratum else assignment
 
 
 def assign(

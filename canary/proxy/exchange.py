@@ -2,14 +2,15 @@
 
 from typing import Final, Protocol
 
-from canary.proxy.record import Request
+from canary.proxy.record import frames
+from canary.proxy.request import Request
 from canary.proxy.shadow import Copy
 from canary.store.frames import Live
 from canary.telemetry.guard import guarded
 from canary.terms import Arm, Ending, MirrorDrop
-from canary.wire.answer import BY_LENGTH, NO_BODY, TUNNEL, UNTIL_CLOSE, AnswerHead
 from canary.wire.call import Call
 from canary.wire.framing import LAST_CHUNK, chunk
+from canary.wire.heads import BY_LENGTH, NO_BODY, TUNNEL, UNTIL_CLOSE, AnswerHead
 from canary.wire.problem import problem
 from canary.wire.serving import Client
 from canary.wire.tunnel import Tunnel
@@ -297,7 +298,7 @@ class Exchange(Call):
 
     def _write_down(self, own_status: int | None) -> None:
         record, route, copy = self.record, self.record.route, self.copy
-        frame, full = record.frames(self, mirror=self.mirror, drop=self.drop)
+        frame, full = frames(record, self, mirror=self.mirror, drop=self.drop)
         self._desk.write_down(frame)
         if copy is not None:
             copy.live_ended(full, self.held)

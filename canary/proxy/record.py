@@ -1,14 +1,11 @@
 """What is written down of an exchange: the journal's frames, built from the calls."""
 
-import msgspec
-
-from canary.proxy.assign import Assignment
-from canary.proxy.rewrite import Target
+from canary.proxy.request import Request
 from canary.proxy.route import Route
 from canary.store.frames import Live, Side
 from canary.terms import MirrorDrop
 from canary.wire.call import Call
-from canary.wire.head import RequestHead
+from canary.wire.heads import RequestHead
 
 MAX_PATH = 512
 
@@ -46,46 +43,33 @@ def _text_of(route: Route, head: RequestHead) -> tuple[str, str, tuple[tuple[str
     return text
 
 
-class Request(msgspec.Struct, gc=False, eq=False):
-    """What is known when the exchange begins: its part of a live frame, and where it goes."""
-
-    route: Route
-    head: RequestHead
-    assignment: Assignment
-    body: bytes
-    request_bytes: int
-    start_at_us: int
-    start_ns: int  # the same instant on the monotonic clock
-    exchange_id: bytes
-    target: Target
-
-    def frames(self, call: Call, *, mirror: str, drop: MirrorDrop) -> tuple[Live, Live]:
-        """The live frame as the route's rules want it, and as its pair wants it: with both bodies up to the cap."""
-        assignment, route, head, version = self.assignment, self.route, self.head, self.target.name
-        cap = route.body_cap
-        form = head.form
-        method, path, fields = (form.memo.get(route) if form is not None else None) or _text_of(route, head)
-        known = (
-            self.exchange_id,
-            route.name,
-            assignment.segment,
-            assignment.stratum,
-            assignment.arm,
-            assignment.assigned_by,
-            self.start_at_us,
-            assignment.unit_hash,
-            assignment.bucket,
-            assignment.weight_bp,
-            method,
-            path,
-        )
-        size = self.request_bytes
-        if not (mirror or route.keeps_bodies):
-            bare = Live(*known, side_of(call, version, request_bytes=size, body=b""), mirror, drop, fields)
-            return bare, bare
-        side = side_of(call, version, request_bytes=size, body=b"".join(call.body))
-        cut = len(self.body) > cap or size > len(self.body)
-        full = Live(*known, side, mirror, drop, fields, self.body[:cap], cut)
-        if route.keeps_bodies:
-            return full, full
-        return Live(*known, side_of(call, version, request_bytes=size, body=b""), mirror, drop, fields), full
+def frames(request: Request, call: Call, *, mirror: str, drop: MirrorDrop) -> tuple[Live, Live]:
+    """The live frame as the route's rules want it, and as its pair wants it: with both bodies up to the cap."""
+    assignment, route, head, version = request.assignment, request.route, request.head, request.target.name
+    cap = route.body_cap
+    form = head.form
+    method, path, fields = (form.memo.get(route) if form is not None else None) or _text_of(route, head)
+    known = (
+        request.exchange_id,
+        route.name,
+        assignment.segment,
+        assignment.stratum,
+        assignment.arm,
+        assignment.assigned_by,
+        request.start_at_us,
+        assignment.unit_hash,
+        assignment.bucket,
+        assignment.weight_bp,
+        method,
+        path,
+    )
+    size = request.request_bytes
+    if not (mirror or route.keeps_bodies):
+        bare = Live(*known, side_of(call, version, request_bytes=size, body=b""), mirror, drop, fields)
+        return bare, bare
+    side = side_of(call, version, request_bytes=size, body=b"".join(call.body))
+    cut = len(request.body) > cap or size > len(request.body)
+    full = Live(*known, side, mirror, drop, fields, request.body[:cap], cut)
+    if route.keeps_bodies:
+        return full, full
+    return Live(*known, side_of(call, version, request_bytes=size, body=b""), mirror, drop, fields), full

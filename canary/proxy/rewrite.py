@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from canary.errors import SnapshotError
 from canary.split.spec import HeaderRule, SecretRef, VersionSpec
-from canary.wire.head import Form, RequestHead
-from canary.wire.upstream import Origin, Upstream
+from canary.wire.heads import Form, RequestHead
+from canary.wire.origin import Origin
+from canary.wire.upstream import Upstream
 
 COOKIES: Final = frozenset({b"cookie", b"cookie2"})
 CREDENTIALS: Final = frozenset(

@@ -12,7 +12,8 @@ from canary.store.overlay import OverlayOrder
 from canary.telemetry.page import RouteCells
 from canary.terms import UnitSource
 from canary.wire.answer import fields_pattern
-from canary.wire.upstream import Origin, Upstream
+from canary.wire.origin import Origin
+from canary.wire.upstream import Upstream
 
 ALWAYS_RECORDED: Final = ("content-encoding",)
 """Without it a captured body could not be read."""

@@ -6,8 +6,8 @@ from typing import Final, Protocol
 from canary.split.spec import MirrorSpec
 from canary.store.frames import Live
 from canary.terms import Ending, MirrorDrop
-from canary.wire.answer import AnswerHead
 from canary.wire.call import Call
+from canary.wire.heads import AnswerHead
 
 DOWN_S: Final = 0.5
 """After a refused connect none is tried for this long."""

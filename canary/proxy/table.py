@@ -12,8 +12,9 @@ from canary.split.table import RouteTable
 from canary.store.overlay import Overlay, read_overlay
 from canary.store.snapshot import Snapshot, read_snapshot
 from canary.telemetry.page import Page
-from canary.wire.head import RequestHead
-from canary.wire.upstream import Origin, Upstream
+from canary.wire.heads import RequestHead
+from canary.wire.origin import Origin
+from canary.wire.upstream import Upstream
 
 
 class Plan:

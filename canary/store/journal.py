@@ -12,12 +12,11 @@ import zlib
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from canary.errors import JournalError
 from canary.store.frames import Frame, FrameKind, Live, Open, Pair, Tick
-from canary.store.framing import FRAME_FORMAT, HEADER, MARK, frame_bytes, payload_of, segment_header
+from canary.store.framing import FRAME_FORMAT, HEADER, MARK, Rotation, frame_bytes, payload_of, segment_header
 
 SLOW_WRITE_NS: Final = 20_000_000
 BODIES_OFF_NS: Final = 10_000_000_000  # after a slow write bodies are left out for this long
@@ -47,13 +46,6 @@ class SystemClock:
 
     wall_ns = staticmethod(time.time_ns)
     monotonic_ns = staticmethod(time.monotonic_ns)
-
-
-class Rotation(msgspec.Struct, frozen=True):
-    """When a new segment begins: whichever comes first."""
-
-    segment_bytes: int = 67_108_864
-    segment_s: float = 60.0
 
 
 class JournalWriter:

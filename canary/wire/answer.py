@@ -4,9 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from canary.wire.framing import BadFraming, ChunkReader
+from canary.wire.heads import BY_LENGTH, CHUNKED, NO_BODY, TUNNEL, UNTIL_CLOSE, AnswerHead, Named, Note
 from canary.wire.lines import LENGTH, Kind, Lines, Shape, is_id, kind_of, read_field
 
 
@@ -32,11 +31,7 @@ _TIMEOUT: Final = re.compile(rb"timeout[ \t]*=[ \t]*\"?([0-9]{1,6})")
 
 _NO_TOKENS: Final = frozenset[bytes]()
 
-NO_BODY, BY_LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL = range(5)
-
-Field = tuple[bytes, bytes]
-Note = tuple[str, str]
-Known = tuple[int, Field, Note | None, int]  # the field's kind, the field, how it is written down, a length's number
+Known = tuple[int, Named, Note | None, int]  # the field's kind, the field, how it is written down, a length's number
 _MOST_SHAPES: Final = 64
 _MOST_SHAPED_BYTES: Final = 4_096
 _NOTHING: Final[Known] = (_PLAIN, (b"", b""), None, 0)  # a field that only passes through
@@ -90,19 +85,6 @@ def fields_pattern(names: tuple[str, ...] = ()) -> Pattern:
 DEFAULT_PATTERN: Final = fields_pattern()
 
 
-class AnswerHead(msgspec.Struct, gc=False):
-    """A checked answer head, without hop-by-hop fields and without its last empty line."""
-
-    status: int
-    fields: tuple[Field, ...] = ()  # as the pattern finds them, in order
-    noted: tuple[Note, ...] = ()  # what may be written down of it
-    lines: bytes = b""
-    framing: int = NO_BODY
-    length: int = 0
-    reusable: bool = True
-    keep_alive_s: int = -1
-
-
 def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
     """The head in `data`, which ends with its empty line; `to_head`: HEAD was asked. Raises BadAnswer."""
     lines = data[:-4].split(b"\r\n")
@@ -111,7 +93,7 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
     get = pattern.lines.get
     length = coding = None
     hop = http10
-    fields: list[Field] = []
+    fields: list[Named] = []
     notes: list[Note] = []
     for line in lines:
         known = get(line) or pattern.read(line)

@@ -4,7 +4,8 @@ import time
 from typing import Final, Protocol
 
 from canary.terms import Ending
-from canary.wire.answer import DEFAULT_PATTERN, AnswerHead, Pattern
+from canary.wire.answer import DEFAULT_PATTERN, Pattern
+from canary.wire.heads import AnswerHead
 from canary.wire.tunnel import UpstreamEnd
 
 TAIL: Final = 4_096  # bytes kept of the end of a body past its cap

@@ -4,18 +4,9 @@ import asyncio
 from typing import Protocol, cast
 
 from canary.terms import Ending
-from canary.wire.answer import (
-    BY_LENGTH,
-    TUNNEL,
-    AnswerHead,
-    AnswerReader,
-    AnswerShape,
-    BadAnswer,
-    Pattern,
-    answer_shape,
-    parse_answer,
-)
+from canary.wire.answer import AnswerReader, AnswerShape, BadAnswer, Pattern, answer_shape, parse_answer
 from canary.wire.call import Call
+from canary.wire.heads import BY_LENGTH, TUNNEL, AnswerHead
 from canary.wire.lines import worth_learning
 from canary.wire.tunnel import Tunnel
 
@@ -34,8 +25,8 @@ class Pool(Protocol):
         ...
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """Owned by its upstream's pool while idle, by a call while busy."""
+class UpstreamConnection:
+    """Owned by its upstream's pool while idle, by a call while busy. An asyncio.Protocol in all but name."""
 
     __slots__ = (
         "_call",

@@ -19,11 +19,9 @@ from canary.wire.head import (
     LENGTH,
     PROTO,
     SPECIAL,
-    Field,
-    Form,
-    RequestHead,
     apply,
 )
+from canary.wire.heads import Field, Form, RequestHead
 from canary.wire.lines import LENGTH as LENGTH_DIGITS
 from canary.wire.lines import WORD, Kind, Lines, Shape, is_id, read_field
 

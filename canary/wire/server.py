@@ -8,7 +8,8 @@ from typing import Final, cast
 from canary.split.spec import Limits
 from canary.wire.body import RequestBody, TooLarge
 from canary.wire.framing import BadFraming
-from canary.wire.head import BadRequest, RequestHead
+from canary.wire.head import BadRequest
+from canary.wire.heads import RequestHead
 from canary.wire.lines import worth_learning
 from canary.wire.plain import RequestShape, read_plain, shape_of
 from canary.wire.problem import problem
@@ -24,7 +25,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 IDLE, BODY, STREAM, BUSY, LINGER, TUNNEL, CLOSED = range(7)
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection:
     """Reads, in turn, head, body, and while the answer is under way nothing but the client's leaving."""
 
     __slots__ = (
@@ -242,8 +243,7 @@ class ClientConnection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Called by the ticker."""
-        state, server = self._state, self._server
-        limits = server.limits
+        state, limits = self._state, self._server.limits
         if state == IDLE:
             self._check_idle(now, limits)
         elif state in (BODY, STREAM):
@@ -320,7 +320,7 @@ class ClientConnection(asyncio.Protocol):
         line = data.find(b"\n")
         if data and not (65 <= data[0] <= 90 or data[:1] == b"\r"):
             self.refuse(400, "not an HTTP request")
-        elif line >= 0 and (data[line - 1 : line] != b"\r" or data[line - 9 : line - 2] != b"HTTP/1."):
+        elif line >= 0 and not (line > 8 and data[line - 1] == 0x0D and data.startswith(b"HTTP/1.", line - 9)):
             try:  # the parser says best what is wrong with a first line
                 self._server.parser.parse(data[: line + 1].rstrip(b"\r\n") + b"\r\n\r\n", limits.headers)
             except BadRequest as error:

@@ -3,7 +3,8 @@
 from typing import Protocol
 
 from canary.split.spec import Limits
-from canary.wire.head import HeadParser, RequestHead
+from canary.wire.head import HeadParser
+from canary.wire.heads import RequestHead
 from canary.wire.plain import RequestShape
 from canary.wire.ticker import Ticker
 from canary.wire.tunnel import Tunnel

@@ -3,34 +3,17 @@
 import asyncio
 import socket
 import ssl
-from typing import Final
-
-import msgspec
+from typing import Final, cast
 
 from canary.terms import Ending
 from canary.wire.call import Call
 from canary.wire.client import UpstreamConnection
+from canary.wire.origin import Origin
 from canary.wire.resolver import Resolver
 from canary.wire.ticker import Ticker
 
 IDLE_S: Final = 4.0  # below the 5 s after which common servers close
 MAX_IDLE: Final = 1_024
-
-
-class Origin(msgspec.Struct, frozen=True):
-    """Where an upstream is, and how its certificate is checked."""
-
-    host: str
-    port: int
-    tls: bool = False
-    ca_file: str = ""
-    verify: bool = True
-
-    @property
-    def authority(self) -> str:
-        """As in a Host field."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
 def tls_context(origin: Origin) -> ssl.SSLContext:
@@ -133,7 +116,7 @@ class Upstream:
         for address in addresses:
             try:
                 transport, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self),
+                    lambda: cast("asyncio.Protocol", UpstreamConnection(self)),
                     address,
                     origin.port,
                     ssl=self._tls,
@@ -145,5 +128,5 @@ class Upstream:
             raw = transport.get_extra_info("socket")
             if raw is not None:
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return connection
+            return cast("UpstreamConnection", connection)
         raise failed

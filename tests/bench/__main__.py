@@ -13,7 +13,7 @@ from typing import Any
 from tests.bench.figures import write_json
 from tests.bench.machine import Unfit, build_tools, describe, library_versions
 from tests.bench.process import StartError, be_modest, use_realtime
-from tests.bench.proxy_bench import STARTERS, Effort, ProxyBench, render
+from tests.bench.proxy_bench import NAMES, Effort, ProxyBench, render
 from tests.bench.proxy_cases import CASES
 
 RESULTS = Path(__file__).parent / "results"
@@ -71,11 +71,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds (default {FEWEST_ROUNDS}, quick 2)")
     parser.add_argument("--seconds", type=float, help="length of one measured run (default 3, quick 1)")
     parser.add_argument("--cases", help="some cases of the proxy bench, by commas: " + ",".join(c.name for c in CASES))
-    parser.add_argument("--peers", help="some peers, by commas: " + ",".join(STARTERS))
+    parser.add_argument("--peers", help="some peers, by commas: " + ",".join(NAMES))
     parser.add_argument(
         "--realtime", action="store_true", help="as root: real-time scheduling, for machines that do other work"
     )
     parser.add_argument("--alike", action="store_true", help="no ids: each request has the same head, and each answer")
+    parser.add_argument(
+        "--product",
+        type=Path,
+        help="interpreter that has the product to measure (default: a wheel of this source, kept in the temporary folder)",
+    )
     parser.add_argument("--rate", type=float, default=1_000.0, help="pairs a second of the store bench and the soak")
     parser.add_argument("--minutes", type=float, help="length of the soak (default 30, quick 1)")
     parser.add_argument("--modest", action="store_true", help="puts nothing ahead of other work, as if not root")
@@ -85,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     options.minutes = options.minutes or (1.0 if options.quick else 30.0)
     options.seconds = options.seconds or (1.0 if options.quick else 3.0)
     options.cases = _chosen(parser, options.cases, [case.name for case in CASES])
-    options.peers = _chosen(parser, options.peers, list(STARTERS))
+    options.peers = _chosen(parser, options.peers, list(NAMES))
     return options
 
 
@@ -114,7 +119,7 @@ def _machine_lines(machine: dict[str, Any]) -> str:
 def _proxy(options: argparse.Namespace, tools: dict[str, Path], folder: Path) -> dict[str, Any]:
     warm_up_s = 0.3 if options.quick else 0.5
     effort = Effort(rounds=options.rounds, seconds=options.seconds, warm_up_s=warm_up_s, alike=options.alike)
-    bench = ProxyBench(tools, folder, effort)
+    bench = ProxyBench(tools, folder, effort, options.product)
     summaries = []
     for case in CASES:
         if case.name in options.cases and (summary := bench.measure(case, options.peers)) is not None:

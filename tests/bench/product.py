@@ -3,7 +3,6 @@
 import contextlib
 import secrets
 import socket
-import sys
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from canary import __version__
 from canary.split.spec import Limits, MatchSpec, MirrorSpec, RecordSpec, RouteSpec, Split, VersionSpec
 from canary.store.snapshot import Snapshot, write_snapshot
 from canary.store.spool import JournalDir, Offset
+from tests.bench.builds import Build, pure
 from tests.bench.peers import Order
 from tests.bench.process import Process, StartError
 
@@ -59,17 +59,19 @@ def make_state(folder: Path, snapshot: Snapshot) -> Path:
 class Worker:
     """One worker process, started with sockets passed down as the supervisor does it."""
 
-    def __init__(self, state: Path, *, name: str, core: int, folder: Path) -> None:
+    def __init__(self, state: Path, *, name: str, core: int, folder: Path, build: Build | None = None) -> None:
+        """`build`: the source as it lies here where none is given."""
+        build = build or pure()
         self.state = state
-        self.version = f"canary {__version__}"
+        self.version = f"canary {__version__}, {build.says}"
         listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self._control, theirs = socket.socketpair()
         self.port: int = listener.getsockname()[1]
-        command = [sys.executable, "-m", "canary.proxy.worker", "--state-dir", str(state), "--worker", "0"]
+        command = [build.python, "-m", "canary.proxy.worker", "--state-dir", str(state), "--worker", "0"]
         command += ["--control-fd", str(theirs.fileno()), "--listen-fd", str(listener.fileno())]
         fds = (theirs.fileno(), listener.fileno())
         with theirs, listener:
-            self.process = Process.start(name, command, core=core, folder=folder, pass_fds=fds)
+            self.process = Process.start(name, command, core=core, folder=folder, environ=build.environ, pass_fds=fds)
         self._wait_ready()
 
     def _wait_ready(self) -> None:
@@ -109,8 +111,8 @@ class Worker:
         self.process.stop()
 
 
-def canary(order: Order) -> Worker:
-    """The product as a peer of the proxy bench."""
+def canary(order: Order, build: Build) -> Worker:
+    """A build of the product as a peer of the proxy bench."""
     snapshot = snapshot_of(
         stable_port=order.stable_port,
         candidate_port=order.candidate_port,
@@ -118,4 +120,4 @@ def canary(order: Order) -> Worker:
         shadow_pct=100 if order.mix.mirrors else 0,
     )
     name = f"{order.label}-{order.mix.name}"
-    return Worker(make_state(order.folder / name, snapshot), name=name, core=order.core, folder=order.folder)
+    return Worker(make_state(order.folder / name, snapshot), name=name, core=order.core, folder=order.folder, build=build)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench.builds import pure, shipped
 from tests.bench.figures import cell, number, ratio, spreads, table
 from tests.bench.machine import cores
 from tests.bench.peers import PEERS, Order, Running, Skipped
@@ -19,7 +20,8 @@ from tests.bench.traffic import Load, Upstream, run_load
 SETTLE_S = 0.15  # copies that are under way when the load ends
 SPREAD = ("rps", "cpu_us", "p99_us")  # shown with least and greatest; of the rest the median
 FIGURES = ("rps", "cpu_us", "p50_us", "p99_us", "rss_mb", "copied_pct", "failed", "proxy_pct", "tools_pct", "other_pct")
-STARTERS: dict[str, Callable[[Order], Running]] = {"canary": canary, **PEERS}
+OURS = ("canary", "canary-pure")
+NAMES = (*OURS, *PEERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class ProxyBench:
     tools: dict[str, Path]
     folder: Path
     effort: Effort
+    product: Path | None = None  # an interpreter that has the product installed; None: as a wheel of this source holds it
     skipped: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -85,7 +88,7 @@ class ProxyBench:
                 tools=self.tools,
             )
             try:
-                proxy = STARTERS[entrant.peer](order)
+                proxy = self._starter(entrant.peer)(order)
             except (Skipped, StartError) as reason:
                 self.skipped[entrant.peer] = str(reason)
                 continue
@@ -93,6 +96,12 @@ class ProxyBench:
             self.versions[entrant.peer] = proxy.version
             started.append(Contender(entrant=entrant, proxy=proxy))
         return started
+
+    def _starter(self, peer: str) -> Callable[[Order], Running]:
+        if peer in OURS:
+            build = shipped(self.product) if peer == "canary" else pure()
+            return lambda order: canary(order, build)
+        return PEERS[peer]
 
     def _round(self, case: Case, proxy: Running, upstream: Upstream) -> dict[str, float]:
         """Warms up, then measures once."""
@@ -131,7 +140,7 @@ class ProxyBench:
 
 def _progress(case: Case, count: int, label: str, figures: dict[str, float]) -> None:
     sys.stderr.write(
-        f"{case.name:12} round {count}  {label:9} {figures['rps']:9,.0f}/s {figures['cpu_us']:7.1f} us"
+        f"{case.name:12} round {count}  {label:11} {figures['rps']:9,.0f}/s {figures['cpu_us']:7.1f} us"
         f"  p50 {figures['p50_us']:7.0f}  p99 {figures['p99_us']:7.0f}  failed {figures['failed']:.0f}\n"
     )
 
@@ -148,10 +157,13 @@ def _summary(case: Case, contenders: Sequence[Contender]) -> dict[str, Any]:
 
 
 def _ratios(case: Case, rounds: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, Any]]:
-    """Ours over each peer's; where the case has a reference run, each other run over it."""
+    """Each build of ours over each peer's; where the case has a reference run, each other run over it."""
+    if case.reference:
+        pairs = [(label, case.reference) for label in rounds]
+    else:
+        pairs = [(ours, label) for ours in OURS for label in rounds if label not in OURS]
     over = {}
-    for label in rounds:
-        upper, lower = (label, case.reference) if case.reference else ("canary", label)
+    for upper, lower in pairs:
         if upper != lower and upper in rounds and lower in rounds:
             compared = {name: ratio(rounds[upper], rounds[lower], name) for name in case.compared}
             over[f"{upper} / {lower}"] = {name: value for name, value in compared.items() if value is not None}

@@ -40,9 +40,9 @@ def everyone(*peers: str) -> tuple[Entrant, ...]:
     return tuple(Entrant(label=peer, peer=peer) for peer in peers)
 
 
-SATURATED: Final = everyone("canary", "nginx", "envoy", "aiohttp", "floor", "direct")
-EQUAL: Final = everyone("canary", "nginx", "envoy", "floor")  # the aiohttp baseline does not reach the rate
-PACED: Final = everyone("canary", "nginx", "envoy", "aiohttp", "direct")
+SATURATED: Final = everyone("canary", "canary-pure", "nginx", "envoy", "aiohttp", "floor", "direct")
+EQUAL: Final = everyone("canary", "canary-pure", "nginx", "envoy", "floor")  # the aiohttp baseline does not reach the rate
+PACED: Final = everyone("canary", "canary-pure", "nginx", "envoy", "aiohttp", "direct")
 SHADOWS: Final = tuple(
     Entrant(label=label, peer="canary", candidate=site, mix=mix)
     for label, site, mix in (

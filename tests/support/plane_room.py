@@ -1,6 +1,7 @@
 """A data plane in one process without a network: what its connections write is kept."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,11 @@ class Room:
         pool.release(connection, -1)
         return connection, wire
 
-    async def exchange(self, number: int) -> None:
+    async def exchange(self, number: int, *, before_answered: "Callable[[Room], None] | None" = None) -> None:
         """One request and its answers."""
         self.client.data_received(ASK % number)
+        if before_answered is not None:
+            before_answered(self)
         for connection, wire in self.upstreams:
             if wire.written:
                 assert b"%016d" % number in wire.written.pop()

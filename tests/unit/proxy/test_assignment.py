@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from canary.proxy.assign import Assignment, assign, cookie_of
+from canary.proxy.assign import assign, cookie_of
+from canary.proxy.request import Assignment
 from canary.proxy.route import Route, make_target
 from canary.proxy.shadow import ShadowSink
 from canary.split.force import sign
@@ -14,7 +15,8 @@ from canary.split.spec import MirrorSpec, Split, UnitSpec
 from canary.store.overlay import OverlayOrder
 from canary.telemetry.page import Page
 from canary.terms import Arm, AssignedBy, UnitSource
-from canary.wire.head import HeadParser, RequestHead
+from canary.wire.head import HeadParser
+from canary.wire.heads import RequestHead
 from canary.wire.resolver import Resolver
 from canary.wire.ticker import Ticker
 from canary.wire.upstream import Upstream

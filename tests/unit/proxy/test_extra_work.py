@@ -1,16 +1,19 @@
 """Extra work that fails is counted and goes no further: the client has its answer all the same."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from canary.proxy.application import DataPlane
-from canary.proxy.record import Request
-from canary.store.journal import JournalWriter
+from canary.proxy.exchange import Exchange
+from canary.proxy.shadow import Copy
 from canary.telemetry.guard import FAILURES
 from tests.support.plane_room import ANSWER, ASK, Room
+
+Spoil = Callable[[Room], None]
+UNWRITABLE: Any = object()
 
 
 @pytest.fixture
@@ -21,25 +24,49 @@ def failures() -> Iterator[dict[str, int]]:
     FAILURES.update(before)
 
 
+def the_copy(room: Room) -> Copy:
+    """The only one under way."""
+    (copy,) = room.sink.copies
+    return copy
+
+
+def spoil_mirror(room: Room) -> None:
+    """No key finds what a copy's head looks like."""
+    assert room.keeper.plan is not None
+    candidate = room.keeper.plan.routes[0].candidate
+    assert candidate is not None
+    candidate._copies = []
+
+
+def spoil_pair(room: Room) -> None:
+    """The copy's frame holds what no journal can take."""
+    the_copy(room).chunks.append(UNWRITABLE)
+
+
+def spoil_live(room: Room) -> None:
+    """The same of the client's answer."""
+    story = room.client.story
+    assert isinstance(story, Exchange)
+    story.chunks.append(UNWRITABLE)
+
+
 @pytest.mark.parametrize(
-    ("owner", "method", "operation"),
+    ("before_asked", "before_answered", "operation"),
     [
-        (DataPlane, "_send_copy", "mirror a request"),
-        (JournalWriter, "pair", "record a pair"),
-        (Request, "frames", "record an exchange"),
+        (spoil_mirror, None, "mirror a request"),
+        (None, spoil_pair, "record a pair"),
+        (None, spoil_live, "record an exchange"),
     ],
 )
 async def test_its_failure_never_reaches_the_client(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: dict[str, int], owner: type, method: str, operation: str
+    tmp_path: Path, failures: dict[str, int], before_asked: Spoil | None, before_answered: Spoil | None, operation: str
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError
-
     room = Room(tmp_path)
     await room.exchange(0)
-    monkeypatch.setattr(owner, method, fail)
+    if before_asked is not None:
+        before_asked(room)
     for number in range(1, 4):
-        await room.exchange(number)
+        await room.exchange(number, before_answered=before_answered)
     assert len(room.wire.written) == 4
     assert all(b"%016d" % number in answer for number, answer in enumerate(room.wire.written))
     assert all(answer.endswith(b"\r\n\r\nhi") for answer in room.wire.written)
@@ -51,18 +78,15 @@ async def test_its_failure_never_reaches_the_client(
 
 @pytest.mark.parametrize("first", [0, 1])
 async def test_a_copy_whose_live_answer_is_not_written_down_leaves_its_place_when_it_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: dict[str, int], first: int
+    tmp_path: Path, failures: dict[str, int], first: int
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError
-
     room = Room(tmp_path)
-    monkeypatch.setattr(JournalWriter, "live", fail)
     for number in range(3):
         room.client.data_received(ASK % number)
-        assert len(room.sink.copies) == 1
+        spoil_live(room)
+        the_copy(room)
         room.upstreams[first][0].data_received(ANSWER % number)
-        assert len(room.sink.copies) == 1  # it still counts against the bound, and has its deadline
+        the_copy(room)  # it still counts against the bound, and has its deadline
         room.upstreams[1 - first][0].data_received(ANSWER % number)
         assert not room.sink.copies
         assert room.sink.held_bytes == 0

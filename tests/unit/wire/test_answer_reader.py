@@ -2,16 +2,8 @@
 
 import pytest
 
-from canary.wire.answer import (
-    BY_LENGTH,
-    CHUNKED,
-    DEFAULT_PATTERN,
-    NO_BODY,
-    UNTIL_CLOSE,
-    AnswerReader,
-    BadAnswer,
-    fields_pattern,
-)
+from canary.wire.answer import DEFAULT_PATTERN, AnswerReader, BadAnswer, fields_pattern
+from canary.wire.heads import BY_LENGTH, CHUNKED, NO_BODY, UNTIL_CLOSE
 
 
 def _read(data: bytes, *, to_head: bool = False) -> AnswerReader:

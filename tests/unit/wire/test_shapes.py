@@ -8,13 +8,15 @@ import pytest
 
 from canary.proxy.rewrite import Target
 from canary.split.spec import HeaderRule, VersionSpec
-from canary.wire.answer import BY_LENGTH, AnswerHead, AnswerShape, BadAnswer, answer_shape, fields_pattern, parse_answer
-from canary.wire.head import BadRequest, HeadParser, RequestHead
+from canary.wire.answer import AnswerShape, BadAnswer, answer_shape, fields_pattern, parse_answer
+from canary.wire.head import BadRequest, HeadParser
+from canary.wire.heads import BY_LENGTH, AnswerHead, RequestHead
 from canary.wire.lines import worth_learning
+from canary.wire.origin import Origin
 from canary.wire.plain import RequestShape, read_plain, shape_of
 from canary.wire.resolver import Resolver
 from canary.wire.ticker import Ticker
-from canary.wire.upstream import Origin, Upstream
+from canary.wire.upstream import Upstream
 
 FIRST, UUID, KEY = b"0123456789abcdef", b"01234567-89ab-cdef-0123-456789abcdef", b"sk-0123456789abcdef"
 REQUEST = (
