@@ -8,13 +8,13 @@ from canary.control.growth import Growth
 from canary.errors import CountersMoved
 from canary.ports import CounterBook
 from canary.rollout.state import RolloutState
-from canary.rollout.weighing import evidence_of, segments_of
+from canary.rollout.weighing import NO_SCORING, evidence_of, segments_of
 from canary.stats.counts import Horizon, Ledger, Totals
 from canary.stats.evidence import Evidence
 from canary.stats.frozen import Scoring
 from canary.stats.profile import Profile
 from canary.stats.sticky_ledger import StickyLedger
-from canary.stats.weigh import STICKY, silent
+from canary.stats.weigh import silent
 from canary.terms import Frozen, Phase
 
 PROFILE_HOURS: Final = 24
@@ -80,7 +80,7 @@ class _Reading:
     async def read(self, state: RolloutState, counters: CounterBook) -> Seen:
         age_s = await counters.freshness(state.id)
         if state.scoring is None:
-            return Seen(evidence=silent(STICKY if state.sticky else "no scoring", newest_tick_age_s=age_s))
+            return Seen(evidence=silent(NO_SCORING, newest_tick_age_s=age_s))
         # Horizons first: one that is newer than the rows beside it would settle starts whose ends were not read yet.
         horizons = list(await counters.horizons(state.id))
         await self._read_on(state.id, counters)

@@ -42,9 +42,7 @@ def evidence_of(totals: Totals, state: RolloutState, *, newest_tick_age_s: float
     stage = state.stage if state.stage is not None else -1
     if isinstance(totals, StickyTotals):
         return weigh_sticky(totals, scoring, segments_of(state), stage=stage, newest_tick_age_s=newest_tick_age_s)
-    return weigh(
-        totals, scoring, segments_of(state), stage=stage, newest_tick_age_s=newest_tick_age_s, sticky=scoring.spec.sticky
-    )
+    return weigh(totals, scoring, segments_of(state), stage=stage, newest_tick_age_s=newest_tick_age_s)
 
 
 def segments_of(state: RolloutState) -> list[SegmentWeight]:

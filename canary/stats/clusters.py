@@ -4,14 +4,14 @@ Cells are integers for each (segment, stratum, block of start time, arm, cluster
 outcomes. Merging is adding. How strong the evidence of these cells is says `clustered`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from canary.terms import Arm, Frozen
+from canary.terms import Arm
 
 CLUSTERS: Final = 128
 """Groups of users. From 32 to 512 all behave alike; 128 keep the cells few and the variance well known."""
@@ -74,40 +74,6 @@ class Clusters:
         if found is None:
             found = self._layers[layer] = _nothing()
         return found
-
-
-class ClusterRow(Frozen, frozen=True, kw_only=True):
-    """One journal's cumulative cells of one layer and metric; the one with the larger revision replaces the other."""
-
-    metric: str
-    segment: int
-    stratum: int
-    block: int
-    journal: str
-    revision: int
-    entries: tuple[tuple[int, int, int, int], ...]  # arm (0: candidate), cluster, n, Y
-
-
-def entries_of(cells: Ints) -> tuple[tuple[int, int, int, int], ...]:
-    """One layer's array as the entries of a row, ascending, zeros left out."""
-    arms, clusters = np.nonzero(cells.any(axis=2))
-    found = zip(arms.tolist(), clusters.tolist(), cells[arms, clusters].tolist(), strict=True)
-    return tuple((arm, cluster, n, y) for arm, cluster, (n, y) in found)
-
-
-def clusters_of(rows: Iterable[ClusterRow]) -> dict[str, Clusters]:
-    """The cells of each metric: of each journal's layer the newest row alone, in any order and however often it came."""
-    newest: dict[tuple[str, Layer, str], ClusterRow] = {}
-    for row in rows:
-        key = (row.metric, Layer(row.segment, row.stratum, row.block), row.journal)
-        if key not in newest or newest[key].revision < row.revision:
-            newest[key] = row
-    found: dict[str, Clusters] = {}
-    for (metric, layer, _), row in sorted(newest.items(), key=lambda item: item[0]):
-        clusters = found.setdefault(metric, Clusters())
-        for arm, cluster, n, y in row.entries:
-            clusters.add(layer, Arm.STABLE if arm else Arm.CANDIDATE, cluster, outcome=y, requests=n)
-    return found
 
 
 def _nothing() -> Ints:

@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,9 +18,7 @@ from canary.stats.totals import SegmentTotals, Totals, ints_of, shape_of
 from canary.stats.values import rows as rows_of_values
 from canary.terms import BUCKETS, Scored
 
-__all__ = ["STICKY", "SegmentWeight", "silent", "weigh"]
-
-STICKY: Final = "sticky units"
+__all__ = ["SegmentWeight", "silent", "weigh"]
 
 
 def weigh(
@@ -32,30 +28,27 @@ def weigh(
     *,
     stage: int,
     newest_tick_age_s: float | None = None,
-    sticky: bool = False,
 ) -> Evidence:
     """The evidence of all scored segments since the rollout's start, under the promote margins of the present stage.
 
-    `newest_tick_age_s` is passed on as it is. Where units are sticky, every metric abstains: the coin of a unit's second
-    request is known, and these bets would count it twice.
+    Units are requests: where they are users, see `sticky_weigh`. `newest_tick_age_s` is passed on as it is.
     """
     scoring, ordered = the_same(scoring), _in_order(segments)
     known = [(segment, totals.segments[segment.id]) for segment in ordered if segment.id in totals.segments]
     found = [_counted(scoring, segment, settled) for segment, settled in known]
-    look = _Look(scoring, found, Late(scoring, totals, ordered), stage, STICKY if sticky else "")
+    look = _Look(scoring, found, Late(scoring, totals, ordered), stage)
     coins = [(segment, settled) for segment, settled in known if _has_coin(segment)]
     ratio = max((_ratio(segment, settled) for segment, settled in coins), default=0.0)
     return Evidence(
         metrics=look.rows(),
         sample_ratio_log_e=ratio,
-        sample_ratio_broken=ratio >= BROKEN_LOG_E and not sticky,
+        sample_ratio_broken=ratio >= BROKEN_LOG_E,
         assigned_candidate=sum(settled.assigned_candidate for _, settled in coins),
         assigned_stable=sum(settled.assigned_stable for _, settled in coins),
         pairs=look.pairs,
         stage_settled_s=_settled_s(scoring, known, stage),
         newest_tick_age_s=newest_tick_age_s,
         as_of_us=totals.as_of_us,
-        abstains=STICKY if sticky else "",
     )
 
 
@@ -78,11 +71,10 @@ def silent(reason: str, *, newest_tick_age_s: float | None = None) -> Evidence:
 class _Look:
     """The rows of one look; `found` holds each segment's counts, by id: sums of logs are the same in the same order only."""
 
-    def __init__(self, scoring: Scoring, found: Sequence[Counted], late: Late, stage: int, abstains: str) -> None:
+    def __init__(self, scoring: Scoring, found: Sequence[Counted], late: Late, stage: int) -> None:
         self._scoring = scoring
         self._found = found
         self._stage = stage
-        self._abstains = abstains
         family = family_of(scoring)
         components, summed = np.zeros(family.shape), np.zeros((scoring.strata, len(scoring.contrasts), CELLS), dtype=np.int64)
         for one in found:
@@ -110,8 +102,6 @@ class _Look:
     def rows(self) -> tuple[MetricEvidence, ...]:
         """One for each metric: those of contrasts first."""
         values = rows_of_values(self._scoring, self._found, self._late.values(self._found), stage=self._stage)
-        if self._abstains:
-            values = tuple(msgspec.structs.replace(row, abstains=self._abstains) for row in values)
         return (*(self._row(metric) for metric in self._scoring.metrics), *values)
 
     def _row(self, metric: Metric) -> MetricEvidence:
@@ -142,7 +132,6 @@ class _Look:
             need_promote_pairs=None if instead is None else need_promote,
             candidate_events=canary[0] + both + worse,
             min_events=spec.min_candidate_events if metric.counts_failures else 0,
-            abstains=self._abstains,
             classes=self._classes(metric, loudest),
         )
 

@@ -16,7 +16,7 @@ from canary.stats.clustered import (
     Outcomes,
     cluster_evidence,
 )
-from canary.stats.clusters import CLUSTERS, ClusterRow, Clusters, Layer, cluster_of, clusters_of, entries_of
+from canary.stats.clusters import CLUSTERS, Clusters, Layer, cluster_of
 from canary.terms import Arm
 from tests.support.cluster_worlds import plain_log_e, plain_moments, some_clusters
 
@@ -154,27 +154,6 @@ def test_promotion_of_means_waits_for_requests_and_users() -> None:
     assert said.effective_candidate < 16
     assert said.abstains == UNDERPOWERED
     assert cluster_evidence(found, a_test(outcomes=Outcomes.MEAN, rho=1.1)).abstains == ""  # rolling back does not wait
-
-
-def test_rows_replace_their_older_revisions() -> None:
-    early, late = even(n=5), even(n=10)
-    rows = [
-        ClusterRow(
-            metric="cost",
-            segment=7,
-            stratum=0,
-            block=0,
-            journal=journal,
-            revision=revision,
-            entries=entries_of(clusters.layers()[0][1]),
-        )
-        for journal, revision, clusters in [("a", 2, late), ("a", 1, early), ("b", 4, early), ("b", 4, early)]
-    ]
-    expected = Clusters()
-    expected.add_all(early)
-    expected.add_all(late)
-    assert clusters_of(rows) == {"cost": expected}
-    assert clusters_of(rows) != {"cost": late}
 
 
 @pytest.mark.parametrize(("cluster", "outcome", "requests"), [(128, 0, 1), (-1, 0, 1), (0, -1, 1), (0, 1, -1)])

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from canary.stats.mixture import best_r, one_sided_bound, one_sided_log_e, two_sided_bound, two_sided_log_e
+from canary.stats.mixture import one_sided_log_e
+from tests.support.normal_mixture import best_r, one_sided_bound, two_sided_bound, two_sided_log_e
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "normal_mixture.json").read_text(encoding="utf-8"))
 

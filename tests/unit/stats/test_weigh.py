@@ -12,7 +12,7 @@ from canary.stats.counts import SegmentTotals, Totals
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.stats.ratio import BROKEN_LOG_E, sample_ratio_log_e
 from canary.stats.scoring import Scoring
-from canary.stats.weigh import silent, weigh
+from canary.stats.weigh import weigh
 from canary.terms import Scored
 from tests.support.scorings import a_scoring, a_segment
 
@@ -195,16 +195,6 @@ def test_the_dwell_is_the_stages_own() -> None:
     found = both(totals(segment=7, settled_s=100), totals(segment=8, settled_s=20), totals(segment=9, settled_s=3))
     segments = [a_segment(id=7, stage=0), a_segment(id=8, stage=1), a_segment(id=9, stage=1)]
     assert weigh(found, SCORING, segments, stage=1).stage_settled_s == 23
-
-
-def test_sticky_units_make_every_metric_abstain() -> None:
-    evidence = weigh(
-        totals(error__rollback=(50, 50, 10, 1_890), assigned=(900, 1)), SCORING, [a_segment()], stage=0, sticky=True
-    )
-    assert evidence.abstains == "sticky units"
-    assert not evidence.sample_ratio_broken
-    assert not any(found.breached or found.cleared for found in evidence.metrics)
-    assert silent("sticky units").abstains == evidence.abstains
 
 
 def test_what_is_not_statistics_is_passed_on() -> None:
