@@ -33,16 +33,22 @@ async def run_controller(*, books: Books, leases: LeaseBook, holder: str, stop: 
     try:
         while not stop.is_set():
             began_s = time.monotonic()
-            with guarded("tick"):
+            with guarded("tick") as tick:
                 try:
                     said.leads(await loop.tick())
                 except StoreAway as away:
                     said.away(away)
+            if tick.failed is not None:
+                await _resign(leader)  # it cannot decide, whatever the reason: another one may
             await _pause(stop, TICK_S - (time.monotonic() - began_s))
     finally:
-        with guarded("resign"):
-            async with asyncio.timeout(_RESIGN_S):
-                await leader.resign()
+        await _resign(leader)
+
+
+async def _resign(leader: Leader) -> None:
+    with guarded("resign"):
+        async with asyncio.timeout(_RESIGN_S):
+            await leader.resign()
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

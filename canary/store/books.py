@@ -1,7 +1,7 @@
 """Rollouts, decisions and leases in Postgres: every write says which revision and which epoch it was made under."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from psycopg import errors
@@ -62,8 +62,26 @@ _RELEASE: Final = """
 UPDATE leases SET expires_at = '-infinity'
 WHERE name = %(name)s AND holder = %(holder)s AND epoch = %(epoch)s"""
 
-_state_of = msgspec.json.Decoder(RolloutState).decode
-_decision_of = msgspec.json.Decoder(DecisionRow).decode
+_Value = TypeVar("_Value")
+
+_NEWER: Final = "Was it written by a newer canary? Then this process has to be of that version too."
+
+
+def reader(kind: type[_Value]) -> Callable[[str], _Value]:
+    """Reads stored values of one kind; raises StoreError for what this version does not know, as whoever reads lives on."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(text: str) -> _Value:
+        try:
+            return decode(text)
+        except msgspec.DecodeError as error:
+            raise StoreError(f"a stored {kind.__name__} cannot be read: {error}", hint=_NEWER) from error
+
+    return read
+
+
+_state_of: Final = reader(RolloutState)
+_decision_of: Final = reader(DecisionRow)
 
 
 class PostgresRollouts:
@@ -240,7 +258,7 @@ def _json(value: RolloutState | DecisionRow, again: Callable[[str], object]) -> 
     text = msgspec.json.encode(value).decode()
     try:
         same = again(text) == value
-    except msgspec.ValidationError as error:
+    except StoreError as error:
         raise StoreError(f"{type(value).__name__} {value.id} cannot be stored: {error}") from error
     if not same:
         raise StoreError(f"{type(value).__name__} {value.id} cannot be stored: it reads back as something else")

@@ -9,7 +9,7 @@ from canary.config.document import Config
 from canary.ports import PlanInForce, Published, SidecarAck
 from canary.rollout.calibration import calibrates
 from canary.rollout.state import RolloutState
-from canary.store.books import bump
+from canary.store.books import bump, reader
 from canary.store.database import PLAN_CHANNEL, Connection, Database
 from canary.store.publication import stable_after
 
@@ -42,8 +42,8 @@ SELECT sidecar, plan_revision, seen_at, workers FROM sidecars
 WHERE seen_at > clock_timestamp() - %(within_s)s * interval '1 second'
 ORDER BY sidecar"""
 
-_config_of = msgspec.json.Decoder(Config).decode
-_state_of = msgspec.json.Decoder(RolloutState).decode
+_config_of: Final = reader(Config)
+_state_of: Final = reader(RolloutState)
 
 
 class PostgresPlans:

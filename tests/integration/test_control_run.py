@@ -67,6 +67,17 @@ async def test_it_leads_until_it_is_told_to_stop_and_gives_the_lease_back() -> N
     assert world.store.leases["control"].expires_at <= world.clock.now()
 
 
+async def test_one_that_cannot_decide_leaves_the_lease_to_others() -> None:
+    world, stop = World(), asyncio.Event()
+    plans = Flaky(world, *[ValueError("strange") for _ in range(1_000)])
+    task = await started(world, stop, plans=plans)
+    await wait_until(lambda: plans.asked, what="the first tick")
+    await wait_until(lambda: world.store.leases["control"].expires_at <= world.clock.now(), what="the lease given back")
+    assert not task.done()
+    stop.set()
+    await asyncio.wait_for(task, 5)
+
+
 async def test_it_survives_a_database_that_is_away_and_any_other_trouble() -> None:
     world, stop, failures = World(), asyncio.Event(), FAILURES["tick"]
     plans = Flaky(world, StoreAway("connection refused"), ValueError("strange"))

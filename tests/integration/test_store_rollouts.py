@@ -5,10 +5,13 @@ import asyncio
 import msgspec
 import pytest
 
-from canary.errors import Conflict, Deposed, NotFound, StaleRevision
+from canary.errors import Conflict, Deposed, NotFound, StaleRevision, StoreError
 from canary.ports import Fence
 from canary.rollout.state import Before, RolloutState
 from canary.stats.evidence import Evidence
+from canary.store.books import PostgresRollouts
+from canary.store.database import Database
+from canary.store.plans import PostgresPlans
 from canary.terms import Action, Phase
 from tests.support.books import Books
 from tests.support.rollouts import a_state, an_evidence, at
@@ -35,6 +38,19 @@ async def test_a_rollout_comes_back_as_it_was_stored(books: Books) -> None:
     assert state.revision == 1
     assert await books.rollouts.get("r1") == state
     assert list(await books.rollouts.active()) == [state]
+
+
+async def test_what_only_a_newer_version_knows_is_an_error_of_the_store(database: Database) -> None:
+    """Whoever reads it lives on with what it has, and says what to do."""
+    rollouts = PostgresRollouts(database)
+    await rollouts.create(a_state(Phase.PENDING), a_decision("d0", action=Action.CREATE))
+    for table, column in (("rollouts", "state"), ("decisions", "body")):
+        await database.rows(f"""UPDATE {table} SET {column} = ({column}::jsonb || '{{"later": 1}}')::json""")
+    readings = (rollouts.active, lambda: rollouts.get("r1"), lambda: rollouts.decisions("r1"), PostgresPlans(database).in_force)
+    for reading in readings:
+        with pytest.raises(StoreError, match="later") as caught:
+            await reading()
+        assert "newer" in caught.value.hint
 
 
 async def test_an_unknown_rollout_is_not_found(books: Books) -> None:
