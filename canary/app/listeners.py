@@ -1,9 +1,9 @@
 """Listening sockets: bound by the supervisor, kept open by it, passed down to workers."""
 
-import ipaddress
 import socket
 from typing import Final
 
+from canary.config.fields import is_loopback
 from canary.errors import CanaryError, Refused
 
 BACKLOG: Final = 1024
@@ -19,13 +19,8 @@ def address_of(listen: str) -> tuple[str, int]:
 
 def on_loopback(listen: str) -> bool:
     """True where only this machine can connect."""
-    host, _ = address_of(listen)
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address_of(listen)
+    return is_loopback(listen)
 
 
 def refuse_open_admin(listen: str, *, token: str | None, what: str) -> None:

@@ -1,7 +1,6 @@
 """The sidecar's own small admin port: health, metrics, local orders. Nothing here needs Postgres."""
 
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -9,6 +8,7 @@ from typing import Final, Protocol
 import msgspec
 from aiohttp import web
 
+from canary.config.fields import is_loopback
 from canary.courier.local import LocalOrders
 from canary.errors import CanaryError, ConfigError, NotFound
 from canary.telemetry.metrics import CONTENT_TYPE
@@ -120,7 +120,7 @@ async def serve(port: Port, listen: str, *, token: str | None) -> tuple[web.AppR
     """Listens on `host:port`; returns the runner and the port number. Raises ConfigError where that is not allowed."""
     host, _, number = listen.rpartition(":")
     host = host.strip("[]")
-    if token is None and not _is_loopback(host):
+    if token is None and not is_loopback(listen):
         raise ConfigError(
             f"sidecar_listen is {listen}: off loopback a token is needed", hint="Set admin_token, or listen on 127.0.0.1."
         )
@@ -128,15 +128,6 @@ async def serve(port: Port, listen: str, *, token: str | None) -> tuple[web.AppR
     await runner.setup()
     await web.TCPSite(runner, host, int(number)).start()
     return runner, int(runner.addresses[0][1])
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _order(request: web.Request) -> Order:
