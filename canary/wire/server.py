@@ -111,8 +111,7 @@ class ClientConnection:
         self._state = CLOSED
         self._transport = None
         self._head = self._shape = None
-        story, self.story = self.story, None
-        tunnel, self._tunnel = self._tunnel, None
+        story, tunnel, self.story, self._tunnel = self.story, self._tunnel, None, None
         if tunnel is not None:
             tunnel.client_lost()
         if story is not None:
@@ -221,9 +220,7 @@ class ClientConnection:
 
     def become_tunnel(self, tunnel: Tunnel) -> None:
         """After a 101: what was read ahead goes first."""
-        self.story = None
-        self._tunnel = tunnel
-        self._state = TUNNEL
+        self.story, self._tunnel, self._state = None, tunnel, TUNNEL
         rest, self._rest = self._rest, b""
         self.resume()
         if rest:
@@ -235,7 +232,7 @@ class ClientConnection:
 
     def tunnel_close(self) -> None:
         """The upstream went."""
-        self._tunnel = None
+        self._tunnel, self._since = None, self._server.ticker.now
         if self._transport is not None:
             self._transport.close()
 
@@ -243,8 +240,11 @@ class ClientConnection:
 
     def check(self, now: float) -> None:
         """Called by the ticker."""
-        state, limits = self._state, self._server.limits
-        if state == IDLE:
+        state, limits, transport = self._state, self._server.limits, self._transport
+        if transport is not None and transport.is_closing():  # what is left goes out, or its client takes no more of it
+            if now - abs(self._since) > 2 * limits.keep_alive_s:
+                transport.abort()
+        elif state == IDLE:
             self._check_idle(now, limits)
         elif state in (BODY, STREAM):
             if not self._paused and self._body is not None and self._body.owes(now, limits.body_idle_s):
@@ -389,11 +389,11 @@ class ClientConnection:
         """Says the end, then reads and throws away for a moment: closing with unread bytes would reset what we sent."""
         transport = self._transport
         assert transport is not None
+        self._since = self._server.ticker.now
         if self._state == BUSY and not self._rest:
             transport.close()
             return
         self._state = LINGER
-        self._since = self._server.ticker.now
         self._rest = b""
         self.resume()
         if transport.can_write_eof():

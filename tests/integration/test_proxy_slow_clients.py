@@ -3,12 +3,14 @@
 import asyncio
 import select
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from canary.split.spec import Deadlines, Limits
+from tests.support.data_plane import Plane
 from tests.support.http_client import ask
 from tests.support.upstreams import OK, Link, Upstream
 from tests.support.worker_process import WorkerProcess, a_route, a_snapshot, a_version
@@ -139,3 +141,18 @@ def _read_to_the_end(raw: socket.socket) -> int:
     except ConnectionError:
         pass
     return size
+
+
+@pytest.mark.parametrize("word", [b"", b"Connection: close\r\n"])
+async def test_a_client_that_stops_reading_at_the_end_of_its_answer_is_let_go(tmp_path: Path, word: bytes) -> None:
+    """The wire here never gets rid of what was written: closing it ends nothing."""
+    async with Plane(tmp_path, LIMITS) as plane:
+        wire, client = plane.connect()
+        client.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n" + word + b"\r\n")
+        await wire.happened.wait()
+        now = time.monotonic()
+        client.check(now + LIMITS.keep_alive_s + 0.5)
+        assert (wire.ended, wire.aborted) == (True, False), "closing: what is left may still go out"
+        client.check(now + 2 * LIMITS.keep_alive_s + 0.5)
+        assert wire.aborted
+        client.connection_lost(None)
