@@ -42,6 +42,9 @@ def _rate(_: click.Context, __: click.Parameter, value: str) -> float:
 @click.option(
     "--runs", type=click.IntRange(1, 1_000), default=_RUNS, show_default=True, help="Imagined rollouts of each, at most."
 )
+@click.option(
+    "--users", type=click.IntRange(0, 100_000), default=0, help="Of a route whose unit keeps its version: how many there are."
+)
 @click.option("--seed", type=int, default=1, show_default=True)
 @config_option
 @admin_option
@@ -54,6 +57,7 @@ def simulate(*, plan_name: str, route_name: str, config_file: Path, admin: str |
     """
     config = home_of(config_file).file.config
     plan, route = _plan(config, plan_name), _route(config, route_name)
+    _check_users(route, how["users"])
     profile, source = _profile(plan, route, admin)
     from canary.cli.simulated import as_value, print_report, report
     from canary.rollout.simulate import Question
@@ -66,6 +70,7 @@ def simulate(*, plan_name: str, route_name: str, config_file: Path, admin: str |
         connect_timeout_s=route.deadlines.connect_s,
         measures=route.measures,
         seed=how["seed"],
+        users=how["users"],
     )
     found = report(question, runs=how["runs"], keep_going=_clock(question))
     if as_json:
@@ -85,21 +90,28 @@ def _plan(config: "Config", name: str) -> "Plan":
 
 
 def _route(config: "Config", name: str) -> "RouteSpec":
-    from canary.terms import UnitSource
-
     names = [route.name for route in config.routes]
     if not name and len(names) > 1:
         raise CanaryError("which route?", hint=f"--route one of: {', '.join(names)}")
     route = config.route(name or names[0])
     if route is None:
         raise CanaryError(f"no route `{name}`", hint=f"the file has: {', '.join(names)}")
-    if route.unit.source is not UnitSource.REQUEST:
-        raise CanaryError(
-            f"route `{route.name}` keeps its {route.unit.name or route.unit.source} on one arm, and how many requests each of"
-            " these makes is not known: only request units can be tried out",
-            hint="name another route with --route",
-        )
     return route
+
+
+def _check_users(route: "RouteSpec", users: int) -> None:
+    """Where a unit keeps its version users are compared, and how many there are no profile tells."""
+    from canary.terms import UnitSource
+
+    keeps = route.unit.source is not UnitSource.REQUEST
+    if keeps and not users:
+        raise CanaryError(
+            f"route `{route.name}` keeps its {route.unit.name or route.unit.source} on one version, and how many of these send"
+            " its requests is not known",
+            hint="say it with --users, such as --users 5000: as many as are seen in as long as a rollout takes",
+        )
+    if users and not keeps:
+        raise CanaryError(f"route `{route.name}` tosses a coin for each request: it has no users", hint="leave out --users")
 
 
 def _profile(plan: "Plan", route: "RouteSpec", admin: str | None) -> "tuple[Profile, str]":

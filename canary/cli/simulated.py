@@ -30,6 +30,8 @@ class Report(msgspec.Struct, frozen=True):
 def report(question: Question, *, runs: int, keep_going: Callable[[int, int], bool]) -> Report:
     """Tries out the usual regressions."""
     worse = tuple(effects(question.measures))
+    if question.users:  # the growth of a bet on users depends on who has failed before
+        return Report(simulated(question, (EQUAL, *worse), runs=runs, keep_going=keep_going), {}, {})
     powers = {effect.name: power(Lab(question, effect)) for effect in worse}
     other = _otherwise(question)
     otherwise = {effect.name: power(Lab(other, effect)) for effect in worse} if other is not None else {}
@@ -69,6 +71,10 @@ def print_report(question: Question, found: Report, *, route: str, source: str) 
     plan = question.plan
     per_min = question.rate_per_s * 60
     click.echo(f"plan {plan.name} on {route} at {per_min:,.4g} requests a minute, from {source}")
+    if question.users:
+        click.echo(
+            f"{question.users:,} users, the busiest of whom send most, keep their version; all of them fail equally often"
+        )
     filled = plan.min_profile / question.rate_per_s
     click.echo(f"before it begins, {plan.min_profile:,} outcomes of stable are profiled: {words.span(filled)}")
     click.echo(f"it {_lean(question).because}\n" if plan.has_shadow else "")
@@ -80,6 +86,8 @@ def print_report(question: Question, found: Report, *, route: str, source: str) 
         [_row(tally) for tally in found.tallies[1:]],
         empty="",
     )
+    if not found.powers:
+        return
     limit = words.span(plan.max_duration_s)
     click.echo(f"\nwere a stage to last until its limit of {limit}, half are rolled back within (no harm budget):")
     _print_powers(plan, found.powers)
@@ -153,6 +161,7 @@ def as_value(question: Question, found: Report, *, route: str, source: str) -> d
         "rate_per_s": question.rate_per_s,
         "source": source,
         "profile_n": question.profile.n,
+        "users": question.users,
         "seed": question.seed,
         "max_duration_s": question.plan.max_duration_s,
         "leans_on_pairs": _lean(question).pairs,

@@ -10,15 +10,20 @@ import numpy as np
 
 from canary.rollout.apply import acknowledged, apply
 from canary.rollout.considered import considered
+from canary.rollout.crowd import Crowd, Ints, OfUsers, Place, UserKinds, user_kinds, user_pair_kinds
 from canary.rollout.plan import Plan
 from canary.rollout.scoring_of import scoring_spec
 from canary.rollout.state import Before, Decision, RolloutState
 from canary.rollout.traffic import segments_for
-from canary.rollout.weighing import evidence_of
+from canary.rollout.weighing import evidence_of, segments_of
 from canary.rollout.worlds import EQUAL, Answer, Effect, Kinds, answers, failing, pair_kinds, request_kinds
-from canary.stats.counts import CounterRow, Horizon, Ledger, to_bytes
+from canary.stats.cells import packed
+from canary.stats.counts import CounterRow, Horizon, Ledger, Totals, to_bytes
+from canary.stats.diversity import BINS
 from canary.stats.profile import Profile
 from canary.stats.scoring import Scoring, freeze
+from canary.stats.sticky_ledger import StickyLedger
+from canary.stats.unit_answers import reads_answers
 from canary.terms import BUCKETS, Action, Arm, Frozen, Measures, Phase
 
 T0: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -28,6 +33,7 @@ _COARSEST: Final = 0.2
 """A step is at most this share of the time that the stage lasts already: late looks need not be dense."""
 _LARGEST_DRAW: Final = 2_000_000
 """Requests of one step."""
+_NONE: Final[Ints] = np.zeros(0, dtype=np.int64)
 
 
 class Question(Frozen, frozen=True, kw_only=True):
@@ -40,6 +46,7 @@ class Question(Frozen, frozen=True, kw_only=True):
     connect_timeout_s: float = 3.0
     measures: Measures = Measures()
     seed: int = 1
+    users: int = 0  # that keep their arm; 0: units are requests
 
 
 class Ending(Frozen, frozen=True, kw_only=True):
@@ -68,16 +75,22 @@ class Lab:
         )
         assert self.state.scoring is not None
         self.scoring: Scoring = self.state.scoring
-        self.stable = request_kinds(self.scoring, Arm.STABLE, stable)
-        self.candidate = request_kinds(self.scoring, Arm.CANDIDATE, candidate)
         copies, rng = question.plan.has_shadow, np.random.default_rng([question.seed, 3])
-        self.pairs = pair_kinds(self.scoring, stable, candidate, rng) if copies else Kinds((), ())
+        if question.users:
+            mine, theirs = user_kinds(self.scoring, Arm.CANDIDATE, candidate), user_kinds(self.scoring, Arm.STABLE, stable)
+            both = user_pair_kinds(self.scoring, stable, candidate, rng) if copies else UserKinds((), ())
+            self.of_users = OfUsers(mine, theirs, both)
+        else:
+            self.stable = request_kinds(self.scoring, Arm.STABLE, stable)
+            self.candidate = request_kinds(self.scoring, Arm.CANDIDATE, candidate)
+            self.pairs = pair_kinds(self.scoring, stable, candidate, rng) if copies else Kinds((), ())
         self.harm_rate = max(0.0, failing(candidate) - failing(stable))
         self.answers: tuple[list[Answer], list[Answer]] = (candidate, stable)
 
     def run(self, number: int) -> Ending:
         """One imagined rollout, to its promotion, rollback or time limit."""
-        return _Run(self, np.random.default_rng([self.question.seed, 2, number])).to_the_end()
+        kind = _UserRun if self.question.users else _Run
+        return kind(self, np.random.default_rng([self.question.seed, 2, number])).to_the_end()
 
 
 class _Run:
@@ -87,7 +100,7 @@ class _Run:
         self._lab = lab
         self._rng = rng
         self._state = lab.state
-        self._ledger = Ledger()
+        self._ledger: Ledger | StickyLedger = Ledger()
         self._cells: dict[tuple[int, int], Counter[int]] = {}
         self._now_s = 0.0
         self._stage_s = 0.0
@@ -139,10 +152,13 @@ class _Run:
 
     def _look(self) -> Decision:
         tick = Horizon(journal="j", tick_at_us=_T0_US + round(self._now_s * 1e6), dead=False)
-        totals = self._ledger.settled([tick], self._lab.scoring)
         state = self._state
+        totals = self._settled(tick)
         evidence = evidence_of(totals, state, newest_tick_age_s=0.0)
         return considered(state, totals, evidence, before=Before.of(state, self._now())).decision
+
+    def _settled(self, tick: Horizon) -> Totals:
+        return self._ledger.settled([tick], self._lab.scoring)
 
     def _enact(self, decision: Decision) -> None:
         needs = segments_for(self._state, decision.action)
@@ -168,6 +184,46 @@ class _Run:
         )
 
 
+class _UserRun(_Run):
+    """The same of users that keep their arm."""
+
+    def __init__(self, lab: Lab, rng: np.random.Generator) -> None:
+        super().__init__(lab, rng)
+        self._ledger = self._of_users = StickyLedger()
+        self._crowd = Crowd(lab.question.users, rng)
+        self._rows: dict[tuple[int, int], list[tuple[Ints, Ints]]] = {}
+
+    def _settled(self, tick: Horizon) -> Totals:
+        return self._of_users.settled([tick], self._lab.scoring, segments_of(self._state))
+
+    def _serve(self, step_s: float) -> None:
+        segment, rng, lab = self._state.segment, self._rng, self._lab
+        assert segment is not None
+        at_us = _T0_US + round((self._now_s + step_s / 2) * 1e6)
+        place = Place(segment=segment.id, start_at_us=at_us)
+        users = self._crowd.ask(int(rng.poisson(min(lab.question.rate_per_s * step_s, _LARGEST_DRAW))), rng)
+        mine = self._crowd.on_candidate(users, segment.weight_bp)
+        copied = users[~mine][rng.random(int((~mine).sum())) < segment.shadow_bp / BUCKETS]
+        bins = rng.integers(0, BINS, lab.question.users) if reads_answers(lab.scoring.values) else _NONE
+        firsts = [*self._crowd.seen(users, segment.weight_bp, place, bins)] if 0 < segment.weight_bp < BUCKETS else []
+        minute = at_us // _MINUTE_US
+        cells = self._rows.setdefault((segment.id, minute), [])
+        for kinds, those in zip(lab.of_users, (users[mine], users[~mine], copied), strict=True):
+            if kinds.any and len(those):
+                found = kinds.happen(those, self._crowd, place, rng)
+                cells.append((found.keys, found.counts))
+                firsts += found.firsts
+        self._revision += 1
+        keys, counts = (np.concatenate(column) for column in zip((_NONE, _NONE), *cells, strict=True))
+        row = CounterRow(
+            rollout="", segment=segment.id, journal="j", minute=minute, cells=packed(keys, counts), revision=self._revision
+        )
+        self._of_users.add([row])
+        self._of_users.add_first(firsts)
+        self._served += int(mine.sum())
+        self._now_s += step_s
+
+
 def _begun(question: Question) -> RolloutState:
     """The rollout just after its profile was frozen."""
     plan = question.plan
@@ -186,6 +242,7 @@ def _begun(question: Question) -> RolloutState:
         plan_revision=0,
         created_at=T0,
         created_by="",
+        sticky=question.users > 0,
         answer_timeout_s=question.answer_timeout_s,
         connect_timeout_s=question.connect_timeout_s,
         measures=question.measures,

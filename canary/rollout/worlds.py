@@ -77,6 +77,7 @@ class _Values:
         self._specs = measures.metrics
         self._seen = [_spread(seen.values(spec, names[min(stratum, len(names) - 1)])) for spec in measures.metrics]
         self.copies = _COPIES if measures.metrics else 1
+        self._says = bool(measures.diversity)
 
     def fact(self, *, latency_us: int, failed: bool, left: bool = False) -> Fact:
         """One answer."""
@@ -89,6 +90,7 @@ class _Values:
             ttfb_us=latency_us if failed else latency_us // 2,
             exchange_id=self._rng.bytes(_ID),
             values=values,
+            answer=self._rng.bytes(_ID) if self._says else b"",
         )
 
     def _value(self, spec: MetricSpec, spread: "_Spread | None") -> float | None:
@@ -188,9 +190,19 @@ def request_kinds(scoring: Scoring, arm: Arm, found: Sequence[Answer]) -> Kinds:
 
 
 def pair_kinds(scoring: Scoring, live: Sequence[Answer], shadow: Sequence[Answer], rng: np.random.Generator) -> Kinds:
-    """What pairs count, the two answers drawn apart from each other: real ones resemble each other, and say more."""
-    chances: list[float] = []
-    keys: list[Keys] = []
+    """What pairs count."""
+    drawn = [*drawn_pairs(live, shadow, rng)]
+    keys = [
+        _both(lambda at_us, one=one, other=other: _pair(scoring, one, other, at_us))  # type: ignore[misc]
+        for _, one, other in drawn
+    ]
+    return Kinds([chance for chance, _, _ in drawn], keys)
+
+
+def drawn_pairs(
+    live: Sequence[Answer], shadow: Sequence[Answer], rng: np.random.Generator
+) -> Iterator[tuple[float, Answer, Answer]]:
+    """(chance, live, shadow), the two answers drawn apart from each other: real ones resemble each other, and say more."""
     for mine_failed in (False, True):
         for theirs_failed in (False, True):
             ours, theirs = _those(live, mine_failed), _those(shadow, theirs_failed)
@@ -202,9 +214,7 @@ def pair_kinds(scoring: Scoring, live: Sequence[Answer], shadow: Sequence[Answer
             one_way, other_way = rng.random(draws // 2), rng.random(draws // 2)
             at, across = np.concatenate([one_way, other_way]), np.concatenate([other_way, one_way])
             for one, other in zip(_picked(ours, at), _picked(theirs, across), strict=True):
-                chances.append(both / draws)
-                keys.append(_both(lambda at_us, one=one, other=other: _pair(scoring, one, other, at_us)))  # type: ignore[misc]
-    return Kinds(chances, keys)
+                yield both / draws, one, other
 
 
 def _both(cells: Callable[[int], tuple[int, ...]]) -> Keys:

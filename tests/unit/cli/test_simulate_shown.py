@@ -85,6 +85,19 @@ def test_programs_get_both_ways_too(tmp_path: Path) -> None:
     assert x4["otherwise"][0]["median_s"] < x4["weights"][0]["median_s"], "leaning on pairs, the shadow is quicker"
 
 
+def test_a_route_that_keeps_its_users_is_tried_out_on_so_many_of_them(tmp_path: Path) -> None:
+    words = ("--plan", "quick", "--route", "sticky", "--rate", "600/min", "--runs", "1", "--users", "2000")
+    done = run(tmp_path, *words)
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[1].startswith("2,000 users, the busiest of whom send most, keep their version")
+    assert "outage          1 of 1" in done.output
+    assert "were a stage to last" not in done.output
+    found = json.loads(run(tmp_path, *words, "--json").stdout)
+    assert found["users"] == 2_000
+    assert all(one["weights"] == [] for one in found["candidates"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -94,7 +107,8 @@ def test_programs_get_both_ways_too(tmp_path: Path) -> None:
         (("--rate", "60/min", "--plan", "fast"), "no plan `fast`"),
         (("--rate", "60/min", "--plan", "quick"), "which route?"),
         (("--rate", "60/min", "--plan", "quick", "--route", "x"), "no route `x`"),
-        (("--rate", "60/min", "--plan", "quick", "--route", "sticky"), "only request units can be tried out"),
+        (("--rate", "60/min", "--plan", "quick", "--route", "sticky"), "how many of these send its requests"),
+        (("--rate", "60/min", "--plan", "quick", "--route", "chat", "--users", "5"), "it has no users"),
         (("--rate", "60/min", "--plan", "quick", "--route", "chat", "--admin", NOBODY), "nobody listens on"),
     ],
 )

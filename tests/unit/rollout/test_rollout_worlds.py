@@ -5,9 +5,9 @@ import numpy as np
 from canary.rollout.plan import Plan
 from canary.rollout.simulate import Lab, Question
 from canary.rollout.typical import typical_profile
-from canary.rollout.worlds import EQUAL
+from canary.rollout.worlds import EQUAL, answers
 from canary.stats.cells import METRIC_SHIFT, PAIR_END
-from canary.terms import RouteKind
+from canary.terms import Measures, RouteKind
 
 _BIN = (1 << 16) - 1
 
@@ -26,3 +26,14 @@ def test_equal_versions_are_not_worse_in_more_pairs_than_they_are_better_in() ->
         worse, better = seen[slow, quick].sum(), seen[quick, slow].sum()
         assert better > 10_000
         assert worse <= better, "the candidate's threshold is the higher one"
+
+
+def test_where_diversity_is_guarded_every_imagined_answer_says_something_of_its_own() -> None:
+    profile = typical_profile(RouteKind.HTTP)
+    guarded, plain = (
+        answers(profile, one, EQUAL, np.random.default_rng(1)) for one in (Measures(diversity="body"), Measures())
+    )
+    said = [answer.fact.answer for answer in guarded]
+    assert all(said)
+    assert len({*said}) == len(said) > 20
+    assert not any(answer.fact.answer for answer in plain)
