@@ -6,6 +6,7 @@ import msgspec
 
 from canary.config.document import Config, ConfigFile, Local
 from canary.config.fields import header_rule
+from canary.config.limit_checks import LLM_ANSWER_S
 from canary.config.measuring import measured_headers, measures
 from canary.config.schema import FileModel, MarginsModel, MatchModel, PlanModel, RouteModel, VersionModel
 from canary.rollout.plan import HarmBudget, Margins, MarginSpec, Plan, ShadowStage, Stage, Watch
@@ -19,9 +20,8 @@ from canary.split.spec import (
     RouteSpec,
     VersionSpec,
 )
-from canary.terms import BUCKETS, RouteKind
+from canary.terms import RouteKind
 
-LLM_ANSWER_S = 600.0  # a language model may think for minutes
 DEFAULT_PLAN = "default"
 
 
@@ -146,7 +146,7 @@ def _plan(name: str, plan: PlanModel) -> Plan:
         watch=Watch(for_s=plan.watch.for_, holdback_bp=plan.watch.holdback),
         margins=_margins(plan.margins),
         harm_budget=HarmBudget(failed=plan.harm_budget.failed, cost=plan.harm_budget.cost),
-        limits={name: share_bp / BUCKETS for name, share_bp in sorted(plan.limits.items())},
+        limits={name: limit.value for name, limit in sorted(plan.limits.items())},
         alpha_rollback=plan.alpha_rollback,
         alpha_promote=plan.alpha_promote,
         min_profile=plan.min_profile,

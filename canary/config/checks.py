@@ -9,6 +9,7 @@ from typing import Any
 
 from canary.config import units, without_effect
 from canary.config.fields import header_name, header_rule, is_loopback, seen_header
+from canary.config.limit_checks import limit_findings
 from canary.config.metric_checks import metric_findings, metric_warnings
 from canary.config.raw import attempt, listing, mapping
 from canary.config.tree import Path
@@ -24,6 +25,7 @@ def findings(raw: Any) -> Iterator[Finding]:
     yield from _routes(mapping(root.get("routes")))
     for name, plan in mapping(root.get("plans")).items():
         yield from _plan(("plans", name), mapping(plan))
+        yield from limit_findings(("plans", name, "limits"), mapping(mapping(plan).get("limits")), mapping(root.get("routes")))
     yield from without_effect.refusals(root)
 
 
@@ -169,9 +171,6 @@ def _plan(path: Path, plan: dict[str, Any]) -> Iterator[Finding]:
     if plan.get("lean_on") == "pairs" and attempt(units.share_bp, mapping(plan.get("shadow")).get("share")) == 0:
         yield (*path, "lean_on"), False, "pairs come from copies, and shadow.share is 0%: give the shadow a share, or say auto"
     yield from _margins((*path, "margins"), mapping(plan.get("margins")))
-    for metric, share in mapping(plan.get("limits")).items():
-        if attempt(units.share_bp, share) in {0, 10_000}:
-            yield (*path, "limits", metric), False, "a limit lies between 0% and 100%: at either end it says nothing"
 
 
 def _margins(path: Path, margins: dict[str, Any]) -> Iterator[Finding]:

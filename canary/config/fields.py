@@ -233,6 +233,10 @@ def _text_source(value: object) -> str:
     return text
 
 
+def _limit(value: object) -> units.Limit:
+    return value if isinstance(value, units.Limit) else units.limit(text_of(value, "a limit such as 2%, 1.5s or 0.01"))
+
+
 def _margin(value: object) -> units.Margin:
     return value if isinstance(value, units.Margin) else units.margin(text_of(value, "a margin such as 1.02x"))
 
@@ -312,6 +316,8 @@ TextSource = Annotated[
 _MARGIN: Final = r"(\+\s*)?\d+(\.\d+)?\s*(x|pp|$)"
 Margin = Annotated[units.Margin, BeforeValidator(_margin), _spelled(f"^{_MARGIN}", "1.02x", "1.1x + 0.2pp", "+ 0.005")]
 MarginOrOff = Annotated[units.Margin | str, BeforeValidator(_margin_or_off), _spelled(f"^(off$|{_MARGIN})", "1.1x", "off")]
+_LIMIT: Final[dict[str, Any]] = {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(%|ms|s|m|h)$", "examples": ["2%", "1.5s"]}
+LimitValue = Annotated[units.Limit, BeforeValidator(_limit), WithJsonSchema({"anyOf": [_LIMIT, {"type": "number"}]})]
 _NUMBER_SCHEMA: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0}
 Positive = Annotated[float, BeforeValidator(_positive), WithJsonSchema(_NUMBER_SCHEMA)]
 _NET_LOSS: Final[dict[str, Any]] = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}

@@ -9,6 +9,7 @@ from canary.config.fields import (
     Duration,
     DurationOrOff,
     HeaderValue,
+    LimitValue,
     Linear,
     Listen,
     Margin,
@@ -268,7 +269,7 @@ class PlanModel(Section):
     watch: WatchModel = WatchModel()
     margins: MarginsModel = MarginsModel()
     harm_budget: HarmBudgetModel = HarmBudgetModel()
-    limits: dict[Name, Share] = Field(default_factory=dict, description="alerts, by the candidate alone")
+    limits: dict[Name, LimitValue] = Field(default_factory=dict, description="alerts, by the candidate alone")
     alpha_rollback: Annotated[float, Field(gt=0, le=0.5)] = _P.alpha_rollback
     alpha_promote: Annotated[float, Field(gt=0, le=0.5)] = _P.alpha_promote
     min_profile: Annotated[int, Field(ge=1)] = _P.min_profile

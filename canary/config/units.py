@@ -4,6 +4,8 @@ import re
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from canary.terms import BUCKETS
+
 _NUMBER: Final = r"([0-9]{1,15}(?:\.[0-9]{1,12})?)"
 _SHARE: Final = re.compile(rf"{_NUMBER}\s*%")
 _DURATION_PART: Final = re.compile(rf"{_NUMBER}\s*(ms|s|m|h|d)")
@@ -100,6 +102,27 @@ def linear(text: str) -> tuple[float, float]:
     if delta >= 1:
         raise ValueError(f"a margin is less than 100pp, found {text!r}")
     return float(rho), float(delta)
+
+
+class Limit(NamedTuple):
+    """A limit and how it was written: a share ("2%", as a fraction), a duration ("2s", in seconds) or a bare amount."""
+
+    value: float
+    kind: str  # "share", "duration", "amount"
+
+
+def limit(text: str) -> Limit:
+    """A limit of the candidate alone such as "2%", "1.5s" or 0.01; ValueError says what was expected."""
+    if "%" in text:
+        return Limit(share_bp(text) / BUCKETS, "share")
+    try:
+        return Limit(positive(text), "amount")
+    except ValueError:
+        pass
+    try:
+        return Limit(seconds(text), "duration")
+    except ValueError:
+        raise ValueError(f"expected a share such as 2%, a duration such as 1.5s or an amount above 0, found {text!r}") from None
 
 
 class Margin(NamedTuple):

@@ -1,23 +1,17 @@
-"""What people should know of and what decides nothing: limits of the candidate alone, shifts, counters that stand."""
+"""What people should know of and what decides nothing: shifts, silence, counters that stand."""
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from canary.rollout import words
 from canary.rollout.counted import Counted
 from canary.rollout.past import Past
-from canary.rollout.plan import Plan
 from canary.stats.contrast import Rule
 from canary.stats.evidence import Alert, Evidence
-from canary.stats.guards import limit_log_e
 from canary.stats.intervals import bernoulli_log_e
 from canary.stats.ratio import BROKEN_LOG_E, sample_ratio_log_e
 from canary.stats.scoring import Scoring
 from canary.terms import Measures
-
-ALPHA: Final = 0.05
-"""Chance that a limit's alert is ever wrong."""
 
 SHIFT: Final = 0.10
 """Total variation: a tenth of the requests moved to another class."""
@@ -31,27 +25,7 @@ LEAST: Final = 500
 STANDS_S: Final = 60.0
 """A journal's tick comes each second."""
 
-ERROR: Final = "error"
 _PRIOR: Final = (0.5, 0.5)
-
-
-def limit_alerts(plan: Plan, counted: Sequence[Counted], scoring: Scoring, evidence: Evidence) -> Iterable[Alert]:
-    """Limits that the candidate alone is over, whatever stable does."""
-    for name, limit in sorted(plan.limits.items()):
-        found = _errors(counted, scoring) if name == ERROR else _rate(evidence, name)
-        if found is None:
-            yield Alert(
-                name=f"limit:{name}", because=f"the limit on {words.name_of(name)} guards nothing: no such rate is counted"
-            )
-            continue
-        log_e = max((limit_log_e(limit, n=n, bad=bad) for n, bad in found), default=0.0)
-        if log_e >= math.log(len(found) / ALPHA):
-            n, bad = max(found, key=lambda pair: limit_log_e(limit, n=pair[0], bad=pair[1]))
-            share = f"{words.share(bad, n)} ({bad:,}/{n:,})"
-            because = (
-                f"{words.name_of(name)} on the candidate {share}, over the limit of {limit * 100:g} %, {words.e_value(log_e)}"
-            )
-            yield Alert(name=f"limit:{name}", because=because)
 
 
 def missing_alerts(evidence: Evidence, measures: Measures) -> Iterable[Alert]:
@@ -134,19 +108,6 @@ def stale_alerts(evidence: Evidence, past: Past | None, *, fresh_s: float) -> It
 def class_names(scoring: Scoring) -> tuple[str, ...]:
     """Names of the strata, by number."""
     return ("other", *scoring.spec.measures.classes)
-
-
-def _errors(counted: Sequence[Counted], scoring: Scoring) -> list[tuple[int, int]]:
-    """(settled, failed) of the candidate at each age."""
-    fours = [[one.four(index) for one in counted] for index in _of_rule(scoring, Rule.BAD)]
-    return [(sum(four.candidate for four in own), sum(four.candidate_bad for four in own)) for own in fours]
-
-
-def _rate(evidence: Evidence, name: str) -> list[tuple[int, int]] | None:
-    row = next((row for row in evidence.metrics if row.metric == name), None)
-    if row is None or row.mean_candidate is not None:
-        return None
-    return [] if row.abstains else [(row.n_candidate, row.bad_candidate)]
 
 
 def _of_rule(scoring: Scoring, rule: Rule) -> list[int]:

@@ -2,11 +2,15 @@
 
 import hashlib
 from itertools import pairwise
-from typing import Literal
+from math import inf
+from typing import Final, Literal
 
 import msgspec
 
 from canary.terms import BUCKETS, Frozen
+
+QUANTILE_LIMITS: Final = {"p50": 0.5, "p95": 0.05, "p99": 0.01}
+"""Latencies that may have a limit, and the share of answers that may be over it."""
 
 
 class MarginSpec(Frozen, frozen=True, kw_only=True):
@@ -72,7 +76,9 @@ class Plan(Frozen, frozen=True, kw_only=True):
     watch: Watch = Watch()
     margins: Margins = Margins()
     harm_budget: HarmBudget = HarmBudget()
-    limits: dict[str, float] = {}  # of the candidate alone, metric -> share: over it people are told, nothing is rolled back
+    # Of the candidate alone, over which people are told and nothing is rolled back: rate -> share, amount -> its mean (of a
+    # quality the least), quantile -> seconds.
+    limits: dict[str, float] = {}
     alpha_rollback: float = 0.05
     alpha_promote: float = 0.05
     min_profile: int = 2_000
@@ -149,7 +155,7 @@ class Plan(Frozen, frozen=True, kw_only=True):
             if budget is not None and budget <= 0:
                 found.append(f"harm_budget.{name}: {budget:g} is not above 0: it would be spent before it begins")
         found += [
-            f"limits.{name}: {limit:g} is not between 0 and 1" for name, limit in self.limits.items() if not 0 < limit < 1
+            f"limits.{name}: {limit:g} is not above 0 and finite" for name, limit in self.limits.items() if not 0 < limit < inf
         ]
         if self.max_duration_s <= 0:
             found.append(f"max_duration_s: {self.max_duration_s:g} is not above 0")

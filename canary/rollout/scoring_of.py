@@ -1,7 +1,7 @@
 """A plan's margins and a route's deadlines as the statistics ask for them."""
 
 from canary.rollout.lean import lean_of
-from canary.rollout.plan import MarginSpec, Plan
+from canary.rollout.plan import QUANTILE_LIMITS, MarginSpec, Plan
 from canary.rollout.state import RolloutState
 from canary.stats.diversity import answer_key
 from canary.stats.profile import Profile
@@ -28,6 +28,7 @@ def scoring_spec(state: RolloutState, *, rate_per_s: float | None = None) -> Sco
         first_byte=_first_byte(plan) if state.measures.first_byte else (),
         measures=state.measures,
         answer_key=answer_key(state.salt),
+        limits_us=tuple((name, round(1e6 * plan.limits[name])) for name in QUANTILE_LIMITS if name in plan.limits),
         class_gates=plan.class_gates,
         sticky=state.sticky,
         leans_on_pairs=leans,

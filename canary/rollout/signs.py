@@ -7,6 +7,7 @@ import msgspec
 from canary.rollout import alerts
 from canary.rollout.counted import Counted, counted
 from canary.rollout.harm import Harm, harm_of
+from canary.rollout.limits import limit_alerts
 from canary.rollout.past import Past
 from canary.rollout.silence import missing_of, silence_of
 from canary.rollout.state import RolloutState
@@ -64,7 +65,7 @@ def _alerts(
 ) -> list[Alert]:
     return [
         *alerts.missing_alerts(evidence, state.measures),
-        *alerts.limit_alerts(state.plan, found, scoring, evidence),
+        *limit_alerts(state.plan, found, scoring, evidence),
         *alerts.arms_alerts(found, scoring),
         *alerts.mix_alerts(found, scoring, stage=state.stage, shares=state.class_shares),
         *alerts.drift_alerts(found, scoring, stage=state.stage),

@@ -176,6 +176,21 @@ def contrasts_of(draft: Draft) -> Iterable[Contrast]:
         yield Contrast(name="throughput.rollback", rule=Rule.GONE, age_us=draft.timeout_age_us)
     if draft.has_shadow:
         yield from _pair_contrasts(draft)
+    if draft.has_canary:
+        yield from _limits(draft)
+
+
+def _limits(draft: Draft) -> Iterable[Contrast]:
+    """What counts the candidate's answers over a limit of its own; no metric reads them, so nothing is decided by them."""
+    for name, limit_us in draft.spec.limits_us:
+        if limit_us < _BELOW_TIMEOUT * draft.spec.answer_timeout_s * SECOND_US:
+            yield Contrast(
+                name=f"{name}.limit",
+                rule=Rule.SLOW,
+                age_us=draft.timeout_age_us,
+                candidate_us=limit_us,
+                stable_us=limit_us,
+            )
 
 
 def _not_well(age_us: int) -> Count:

@@ -33,6 +33,16 @@ def limit_log_e(limit: float, *, n: int, bad: int) -> float:
     return _ladder_log_e(np.array([1 - limit, -limit]), np.array([bad, n - bad]))
 
 
+def mean_limit_log_e(limit: float, *, values: Vector, counts: Vector) -> float:
+    """Against "the candidate's mean is at most `limit`", by the candidate alone: h = y - limit, bets below 1 / limit.
+
+    `values` are what the bins of answers are worth, from 0 on, `counts` how many each holds. It alerts, as `limit_log_e`.
+    """
+    if not limit > 0 or len(values) != len(counts) or min(values) < 0:
+        raise ValueError(f"a limit above 0 and values from 0 on expected, found {limit} and {len(values)} values")
+    return _ladder_log_e(np.append(values, 0.0) - limit, np.append(counts, 0.0))
+
+
 def preference_log_e(margin: float, *, losses: int, ties: int, wins: int, promote: bool = False) -> float:
     """Against "the candidate's net loss over pairs is at most the margin" (promote: at least): h = preference - margin.
 

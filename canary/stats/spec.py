@@ -78,6 +78,7 @@ class ScoringSpec(Frozen, frozen=True, kw_only=True):
     first_byte: tuple[LatencyMargin, ...] = ()  # margins of the time to the first byte; empty: not guarded
     measures: Measures = Measures()
     answer_key: bytes = b""  # `diversity.answer_key(salt)`: which answers share a bin is the rollout's own
+    limits_us: tuple[tuple[str, int], ...] = ()  # latencies that a quantile of the candidate's must keep to: ("p99", 2_000_000)
     class_gates: bool = False  # each task class with enough traffic must pass the promote gates by itself too
     sticky: bool = False  # units keep their arm: users are compared, not requests
     leans_on_pairs: bool = False  # the lanes' weights and the shares are those of little traffic

@@ -101,6 +101,7 @@ def test_units(written: str, meant: UnitSpec) -> None:
 def test_a_plan_in_friendly_units() -> None:
     text = f"""{SMALL}
     classes: {{header: x-class, names: [a]}}
+    metrics: {{cost: {{from: header:x-cost, kind: cost}}}}
 plans:
   quick:
     shadow: {{share: 25%, min_pairs: 400}}
@@ -115,6 +116,7 @@ plans:
     on_timeout: roll_back
     class_gates: true
     lean_on: pairs
+    limits: {{p99: 1500ms, error: 2%, cost: 0.01}}
 """
     assert loaded(text).config.plan("quick") == Plan(
         name="quick",
@@ -131,6 +133,7 @@ plans:
         on_timeout="roll_back",
         class_gates=True,
         lean_on="pairs",
+        limits={"cost": 0.01, "error": 0.02, "p99": 1.5},
     )
 
 

@@ -53,6 +53,17 @@ REFUSED = {
         "a stage that lasts at least 5m can never be passed within max_duration, 4m",
     ),
 }
+LIMITED = route("metrics: {cost: {from: header:x-cost, kind: cost, cap: 2}, bad: {from: json:/a, kind: rate}}")
+REFUSED |= {
+    "limit on nothing": (plan("limits: {§eror: 2%}"), "so the limit would guard nothing; did you mean 'error'?"),
+    "limit on a comparison": (plan("limits: {§throughput: 2%}"), "throughput compares the two versions"),
+    "limit of a quantile in percent": (plan("limits: {p99: §2%}"), "the limit of p99 is a duration such as 1.5s"),
+    "limit of a cost in percent": (plan("limits: {cost: §2%}", file=LIMITED), "the limit of cost is an amount in its own unit"),
+    "limit of a rate as an amount": (plan("limits: {bad: §0.02}", file=LIMITED), "the limit of bad is a share of answers"),
+    "limit at the cap": (plan("limits: {cost: §2}", file=LIMITED), "the limit lies at the cap of 2 or over it"),
+    "limit past every deadline": (plan("limits: {p99: §60s}"), "no answer takes that long: the longest deadline is 1m"),
+    "limit of no time": (plan("limits: {p99: §0s}"), "a limit is more than 0"),
+}
 WARNED = {
     "gates that change one route of two": (
         plan("class_gates: §true", file=f"{ROUTE}{CLASSES}{SITE}"),
@@ -88,6 +99,8 @@ QUIET = {
     "bodies kept in full": route("record: {bodies: full, body_cap_bytes: 1MiB}"),
     "bodies read by a metric": route("record: {body_cap_bytes: 1MiB}", "metrics: {m: {from: json:/a, kind: rate}}"),
     "bodies read for their variety": route("record: {body_cap_bytes: 1MiB}", "kind: llm"),
+    "limits of all kinds": plan("limits: {error: 2%, cost: 0.01, cost_over_cap: 1%, bad: 3%, p99: 1500ms}", file=LIMITED),
+    "a limit that a language model may reach": plan("limits: {p50: 90s}", file=route("kind: llm")),
     "a dwell below the limit": plan("max_duration: 10m", "stages: [{weight: 50%, dwell: 9m}]"),
 }
 

@@ -140,27 +140,6 @@ def test_a_rollback_has_a_forecast_too() -> None:
     assert rollback_eta_s(row, past_of(an_evidence(a_metric(log_e_rollback=1.0)), age_s=60.0)) == pytest.approx(240.0)
 
 
-def test_a_limit_alerts_by_the_candidate_alone() -> None:
-    scoring, plan = a_scoring(), a_plan(limits={"error": 0.02})
-    totals = of_rules(scoring, {Rule.BAD: (80, 920, 8_000, 12_000)})
-    (alert,) = alerts.limit_alerts(plan, counted(totals, scoring, [REF]), scoring, an_evidence())
-    assert alert.name == "limit:error"
-    assert alert.because.startswith("errors on the candidate 8 % (80/1,000), over the limit of 2 %, e=")
-    under = counted(of_rules(scoring, {Rule.BAD: (15, 985, 0, 0)}), scoring, [REF])
-    assert list(alerts.limit_alerts(plan, under, scoring, an_evidence())) == []
-
-
-def test_a_limit_on_nothing_that_is_counted_is_said() -> None:
-    (alert,) = alerts.limit_alerts(a_plan(limits={"eror": 0.02}), (), a_scoring(), an_evidence())
-    assert alert.because == "the limit on eror guards nothing: no such rate is counted"
-
-
-def test_a_limit_on_a_declared_rate_reads_its_row() -> None:
-    row = a_metric("refusal", bad_candidate=60, n_candidate=250)
-    (alert,) = alerts.limit_alerts(a_plan(limits={"refusal": 0.05}), (), a_scoring(), an_evidence(row))
-    assert "refusal on the candidate 24 % (60/250)" in alert.because
-
-
 def two_classes() -> Scoring:
     return a_scoring(measures=Measures(classes=("hard",)))
 

@@ -1,12 +1,14 @@
 """Guards: exact means over every sample, and what each of them catches."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 
 from canary.stats.bets import rare_log_e
 from canary.stats.fleet import discoveries
-from canary.stats.guards import limit_log_e, preference_log_e, throughput_log_e
+from canary.stats.guards import limit_log_e, mean_limit_log_e, preference_log_e, throughput_log_e
 
 
 def binomial(n: int, k: int, p: float) -> float:
@@ -43,6 +45,48 @@ def test_the_limit_speaks_where_it_is_exceeded() -> None:
     assert limit_log_e(0.01, n=1_000, bad=40) > math.log(1_000)
     assert limit_log_e(0.01, n=1_000, bad=10) < 0
     assert limit_log_e(0.01, n=0, bad=0) == pytest.approx(0.0, abs=1e-12)
+
+
+VALUES = np.array([0.0, 0.5, 1.0, 3.0])
+
+
+@pytest.mark.parametrize("chances", [(0.4, 0.3, 0.2, 0.1), (0.9, 0.0, 0.0, 0.1), (0.0, 1.0, 0.0, 0.0)])
+def test_mean_of_the_limit_of_a_mean_is_one_on_the_limit(chances: tuple[float, ...]) -> None:
+    """Exact, over all ways in which six answers fall into four bins."""
+    n, limit = 6, float(VALUES @ chances)
+    total = under = 0.0
+    for counts in itertools.product(range(n + 1), repeat=len(VALUES)):
+        if sum(counts) == n:
+            ways = math.factorial(n) / math.prod(math.factorial(k) for k in counts)
+            chance = ways * math.prod(p**k for p, k in zip(chances, counts, strict=True))
+            total += chance * math.exp(mean_limit_log_e(limit, values=VALUES, counts=np.array(counts)))
+            under += chance * math.exp(mean_limit_log_e(1.5 * limit, values=VALUES, counts=np.array(counts)))
+    assert total == pytest.approx(1.0, abs=1e-11)
+    assert under < 1
+
+
+def test_two_bins_are_a_rate() -> None:
+    found = mean_limit_log_e(0.05, values=np.array([0.0, 1.0]), counts=np.array([900, 100]))
+    assert found == pytest.approx(limit_log_e(0.05, n=1_000, bad=100), abs=1e-12)
+
+
+def test_the_limit_of_a_mean_holds_at_every_look() -> None:
+    """Skewed costs whose mean is the limit, looked at after each of 400 answers: at most 5 % of 1,000 runs ever cross 20."""
+    rng, bins = np.random.default_rng(7), len(VALUES)
+    drawn = rng.choice(bins, size=(1_000, 400), p=(0.5, 0.3, 0.15, 0.05))
+    limit = float(VALUES @ (0.5, 0.3, 0.15, 0.05))
+    sizes = 0.98 / limit * 0.5 ** np.arange(10)
+    paths = np.log1p(sizes[:, None] * (VALUES - limit))[:, drawn].cumsum(axis=2)
+    crossed = (np.logaddexp.reduce(paths, axis=0) - math.log(10) >= math.log(20)).any(axis=1).mean()
+    last = mean_limit_log_e(limit, values=VALUES, counts=np.bincount(drawn[0], minlength=bins))
+    assert last == pytest.approx(np.logaddexp.reduce(paths[:, 0, -1]) - math.log(10), abs=1e-9)
+    assert crossed <= 0.05
+
+
+@pytest.mark.parametrize(("limit", "values"), [(0.0, [0.0, 1.0]), (float("nan"), [0.0, 1.0]), (1.0, [-1.0, 1.0]), (1.0, [0.0])])
+def test_a_limit_of_a_mean_needs_values_from_nothing_on(limit: float, values: list[float]) -> None:
+    with pytest.raises(ValueError, match="a limit above 0"):
+        mean_limit_log_e(limit, values=np.array(values), counts=np.array([1, 2]))
 
 
 @pytest.mark.parametrize("promote", [False, True])
