@@ -6,7 +6,7 @@ from binascii import hexlify
 from typing import Final
 
 from canary.proxy.assign import assign, classed
-from canary.proxy.exchange import Exchange
+from canary.proxy.exchange import Desk, Exchange
 from canary.proxy.ids import ExchangeIds
 from canary.proxy.record import side_of
 from canary.proxy.request import Request
@@ -29,7 +29,7 @@ _PAIRING: Final = guarded("record a pair")
 _ALWAYS_MIRRORED: Final = frozenset({b"GET", b"HEAD"})
 
 
-class DataPlane:
+class DataPlane(Desk):
     """Implements the server's `Application` and the sinks' `PairBook`."""
 
     def __init__(

@@ -1,10 +1,10 @@
 """The story of one request: one call upstream, the answer to the client as it comes, one live frame before its last byte."""
 
-from typing import Final, Protocol
+from typing import Final
 
 from canary.proxy.record import frames
 from canary.proxy.request import Request
-from canary.proxy.shadow import Copy
+from canary.proxy.shadow import Copy, PairBook
 from canary.store.frames import Live
 from canary.telemetry.guard import guarded
 from canary.terms import Arm, Ending, MirrorDrop
@@ -28,16 +28,18 @@ _SAYS: Final = {
 }
 
 
-class Desk(Protocol):
+class Desk(PairBook):
     """Where an exchange's end goes: the journal first, then the client."""
+
+    __slots__ = ()
 
     def write_down(self, frame: Live) -> None:
         """Takes the live frame; it is written before any `hand_over` that follows."""
-        ...
+        raise NotImplementedError
 
     def hand_over(self, client: Client, data: bytes, keep: bool) -> None:
         """The answer's last bytes: they go at the end of this turn, behind the frame."""
-        ...
+        raise NotImplementedError
 
 
 class Exchange(Call):

@@ -1,13 +1,14 @@
 """The shadow sink: bounded, droppable, never awaited by the client; a copy that was sent always ends in a pair."""
 
 import time
-from typing import Final, Protocol
+from typing import Final
 
 from canary.split.spec import MirrorSpec
 from canary.store.frames import Live
 from canary.terms import Ending, MirrorDrop
 from canary.wire.call import Call
 from canary.wire.heads import AnswerHead
+from canary.wire.serving import Application
 
 DOWN_S: Final = 0.5
 """After a refused connect none is tried for this long."""
@@ -18,12 +19,14 @@ _NONE: Final = MirrorDrop.NONE
 _WHOLE: Final = Ending.WHOLE
 
 
-class PairBook(Protocol):
-    """Where pairs go, and what one side of them looks like."""
+class PairBook(Application):
+    """Where pairs go. An application too, because a compiled class has one base."""
+
+    __slots__ = ()
 
     def pair(self, copy: "Copy", frame: Live) -> None:
         """Both answers of `copy` have ended."""
-        ...
+        raise NotImplementedError
 
 
 class ShadowSink:

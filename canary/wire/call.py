@@ -1,12 +1,13 @@
 """One request on its way through one upstream connection: the marks of its times, what was captured, one retry."""
 
+import asyncio
 import time
-from typing import Final, Protocol
+from typing import Final
 
 from canary.terms import Ending
 from canary.wire.answer import DEFAULT_PATTERN, Pattern
 from canary.wire.heads import AnswerHead
-from canary.wire.tunnel import UpstreamEnd
+from canary.wire.tunnel import Tunnel
 
 TAIL: Final = 4_096  # bytes kept of the end of a body past its cap
 MARKS: Final = 256  # the first marks are kept, then each 16th
@@ -15,32 +16,52 @@ _now_ns: Final = time.monotonic_ns
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 
 
-class Line(UpstreamEnd, Protocol):
+# Seams that each request crosses are plain bases, with one implementation each: compiled, a call through a base is a jump by
+# a table, one through a Protocol a look-up by name.
+
+
+class Line:
     """The upstream connection that a call holds."""
+
+    __slots__ = ()
 
     def send(self, call: "Call", data: bytes) -> None:
         """Begins an exchange: `call` gets all that comes."""
-        ...
+        raise NotImplementedError
 
     def send_more(self, data: bytes) -> None:
         """A further piece of the request's body."""
-        ...
+        raise NotImplementedError
 
     def drop(self) -> None:
         """Closes at once without a word to its call."""
-        ...
+        raise NotImplementedError
+
+    def become_tunnel(self, tunnel: Tunnel) -> asyncio.Transport:
+        """Gives what comes to `tunnel` from now on, and the transport with it."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Stops reading."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Reads again."""
+        raise NotImplementedError
 
 
-class Source(Protocol):
+class Source:
     """Where a call gets its connection."""
+
+    __slots__ = ()
 
     def acquire(self, call: "Call") -> None:
         """Now from the pool, or later."""
-        ...
+        raise NotImplementedError
 
     def connect(self, call: "Call") -> None:
         """A new one, later."""
-        ...
+        raise NotImplementedError
 
 
 class Call:

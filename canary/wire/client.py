@@ -1,31 +1,33 @@
 """One connection to an upstream: sends one request at a time, reads its answer, goes back to its pool."""
 
 import asyncio
-from typing import Protocol, cast
+from typing import cast
 
 from canary.terms import Ending
 from canary.wire.answer import AnswerReader, AnswerShape, BadAnswer, Pattern, answer_shape, parse_answer
-from canary.wire.call import Call
+from canary.wire.call import Call, Line, Source
 from canary.wire.heads import BY_LENGTH, TUNNEL, AnswerHead
 from canary.wire.lines import worth_learning
 from canary.wire.tunnel import Tunnel
 
 
-class Pool(Protocol):
+class Pool(Source):
     """Where a connection comes from, and goes back to."""
+
+    __slots__ = ("stray",)
 
     stray: int
 
     def release(self, connection: "UpstreamConnection", keep_alive_s: int) -> None:
         """Takes an idle connection back."""
-        ...
+        raise NotImplementedError
 
     def forget(self, connection: "UpstreamConnection") -> None:
         """The connection closed."""
-        ...
+        raise NotImplementedError
 
 
-class UpstreamConnection:
+class UpstreamConnection(Line):
     """Owned by its upstream's pool while idle, by a call while busy. An asyncio.Protocol in all but name."""
 
     __slots__ = (

@@ -13,7 +13,7 @@ from canary.wire.heads import RequestHead
 from canary.wire.lines import worth_learning
 from canary.wire.plain import RequestShape, read_plain, shape_of
 from canary.wire.problem import problem
-from canary.wire.serving import Server, Story
+from canary.wire.serving import Client, Server, Story
 from canary.wire.tunnel import Tunnel
 
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, 0 s: close sends RST, which no reader takes for a clean end
@@ -25,7 +25,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 IDLE, BODY, STREAM, BUSY, LINGER, TUNNEL, CLOSED = range(7)
 
 
-class ClientConnection:
+class ClientConnection(Client):
     """Reads, in turn, head, body, and while the answer is under way nothing but the client's leaving."""
 
     __slots__ = (
@@ -40,8 +40,6 @@ class ClientConnection:
         "_state",
         "_transport",
         "_tunnel",
-        "peer",
-        "story",
     )
 
     def __init__(self, server: Server) -> None:

@@ -43,8 +43,10 @@ class Story(Protocol):
         ...
 
 
-class Client(Protocol):
+class Client:
     """A client's connection, as those see it who answer its requests."""
+
+    __slots__ = ("peer", "story")
 
     peer: bytes
     story: Story | None
@@ -52,81 +54,83 @@ class Client(Protocol):
     @property
     def is_open(self) -> bool:
         """False once the client is gone or the connection closes."""
-        ...
+        raise NotImplementedError
 
     @property
     def complete(self) -> bool:
         """True where the request was read to its end."""
-        ...
+        raise NotImplementedError
 
     @property
     def may_persist(self) -> bool:
         """Whether another request may follow on this connection."""
-        ...
+        raise NotImplementedError
 
     def write(self, data: bytes) -> None:
         """A part of the answer."""
-        ...
+        raise NotImplementedError
 
     def answer(self, data: bytes, keep: bool) -> None:
         """The answer, or its last part; then the next request's turn, or the end."""
-        ...
+        raise NotImplementedError
 
     def finish(self, *, keep: bool) -> None:
         """The answer is out; the next request's turn, or the end."""
-        ...
+        raise NotImplementedError
 
     def abort(self) -> None:
         """Resets the connection: what was sent so far is not a whole answer."""
-        ...
+        raise NotImplementedError
 
     def pause(self) -> None:
         """Reads no more for now."""
-        ...
+        raise NotImplementedError
 
     def resume(self) -> None:
         """Reads again."""
-        ...
+        raise NotImplementedError
 
     def refuse(self, status: int, detail: str, exchange_id: bytes = b"") -> None:
         """Answers with a problem and closes."""
-        ...
+        raise NotImplementedError
 
     def become_tunnel(self, tunnel: Tunnel) -> None:
         """After a 101."""
-        ...
+        raise NotImplementedError
 
     def tunnel_write(self, data: bytes) -> None:
         """From the upstream to the client."""
-        ...
+        raise NotImplementedError
 
     def tunnel_close(self) -> None:
         """The upstream went."""
-        ...
+        raise NotImplementedError
 
     def check(self, now: float) -> None:
         """Called by the ticker for deadlines."""
-        ...
+        raise NotImplementedError
 
     def lose(self) -> None:
         """The worker stops: what is under way ends here, before the loop says so."""
-        ...
+        raise NotImplementedError
 
 
-class Application(Protocol):
+class Application:
     """What answers requests."""
+
+    __slots__ = ()
 
     def begin(self, client: "Client", head: RequestHead, body: bytes, *, whole: bool) -> None:
         """A request came, whole or with the beginning of a larger body."""
-        ...
+        raise NotImplementedError
 
     def refused(self, status: int) -> None:
         """A request was refused before it had a route."""
-        ...
+        raise NotImplementedError
 
     def new_id(self) -> bytes:
         """An exchange id."""
-        ...
+        raise NotImplementedError
 
 
 class Server:

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from canary.terms import Ending
 from canary.wire.call import Call
-from canary.wire.client import UpstreamConnection
+from canary.wire.client import Pool, UpstreamConnection
 from canary.wire.origin import Origin
 from canary.wire.resolver import Resolver
 from canary.wire.ticker import Ticker
@@ -26,7 +26,7 @@ def tls_context(origin: Origin) -> ssl.SSLContext:
     return context
 
 
-class Upstream:
+class Upstream(Pool):
     """Hands out connections: the one used last first, a new one where none is idle."""
 
     def __init__(self, origin: Origin, *, loop: asyncio.AbstractEventLoop, ticker: Ticker, resolver: Resolver) -> None:
