@@ -8,7 +8,8 @@ import pytest
 
 from canary.control.enact import Wish, create_rollout, order
 from canary.errors import VersionInUse
-from canary.rollout.plan import HarmBudget
+from canary.rollout.lean import leaning
+from canary.rollout.plan import HarmBudget, Plan
 from canary.rollout.replay import replay
 from canary.rollout.state import DecisionRow, Reason, RolloutState
 from canary.split.spec import UnitSpec
@@ -21,10 +22,10 @@ from tests.support.sticky_world import StickyWorld
 PLAN = msgspec.structs.replace(QUICK, warm_up_s=3.0, harm_budget=HarmBudget(failed=500.0), limits={"error": 0.02})
 
 
-async def a_story(*, breaks: bool, seed: int = 1) -> tuple[RolloutState, list[DecisionRow]]:
+async def a_story(*, breaks: bool, seed: int = 1, plan: Plan = PLAN) -> tuple[RolloutState, list[DecisionRow]]:
     """A rollout from its creation to its end, held and resumed once, with all its rows."""
     world = World(seed=seed)
-    await world.plans.publish(a_config(PLAN), by="ada")
+    await world.plans.publish(a_config(plan), by="ada")
     await world.fleet.follow()
     rollout = await create_rollout(world.books, Wish(route="chat", candidate="v2"), actor="ada")
     controller = world.controller()
@@ -50,6 +51,20 @@ async def test_every_decision_of_a_rollout_is_made_again_alike(breaks: bool) -> 
     assert {row.actor for row in made} == {"controller"}
     assert len(made) == len([row for row in rows if row.actor == "controller"]) >= 5
     assert any(row.before is not None and row.before.past is not None for row in made)
+
+
+async def test_a_rollout_that_leans_on_pairs_does_so_to_its_end_and_is_made_again_alike() -> None:
+    state, rows = await a_story(breaks=True, plan=msgspec.structs.replace(PLAN, lean_on="pairs"))
+    assert state.phase is Phase.ROLLED_BACK
+    start = next(row for row in rows if row.decision.action is Action.START)
+    assert start.before is not None
+    assert start.decision.because.endswith(f"; {leaning(state)}")
+    assert state.scoring is not None
+    assert (state.scoring.spec.leans_on_pairs, state.scoring.spec.rate_per_s) == (True, start.before.profile_per_s)
+    assert [one.differences for one in (replay(row, state) for row in rows) if one.differences] == []
+    canary = msgspec.structs.replace(state, plan=PLAN)
+    told = replay(msgspec.structs.replace(start, plan_hash=PLAN.hash), canary).differences
+    assert [one.split(":")[0] for one in told] == ["decision.because"], "the start's own words tell which lane it was"
 
 
 async def test_an_order_is_said_to_be_one() -> None:
