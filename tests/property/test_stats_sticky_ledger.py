@@ -15,6 +15,7 @@ from canary.stats.scoring import Fact
 from canary.stats.sticky_ledger import StickyLedger
 from canary.stats.sticky_totals import StickyTotals
 from canary.stats.sticky_weigh import Look, weigh_sticky
+from canary.stats.unit_answers import said_metric
 from canary.stats.unit_events import late_metric
 from canary.terms import Arm, Scored
 from tests.support.moving_rows import MovingRows
@@ -75,7 +76,8 @@ def firsts_of(found: Sequence[Request], journal: str) -> list[FirstEventRow]:
     rows = []
     for request in found:
         segment, unit = segment_of(request), request.fact.unit_hash
-        rows.append(FirstEventRow("r", f"unit:{segment}", unit, request.start_us, segment, request.arm, journal, 1))
+        for metric in (f"unit:{segment}", said_metric(segment, unit[-1] % 3)):
+            rows.append(FirstEventRow("r", metric, unit, request.start_us, segment, request.arm, journal, 1))
         if request.fact.failed:
             for metric in ("error", late_metric(request.start_us)):
                 rows.append(FirstEventRow("r", metric, unit, request.start_us, segment, request.arm, journal, 1))
