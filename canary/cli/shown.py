@@ -11,6 +11,7 @@ from canary.rollout import words as told
 
 ROLLED_BACK: Final = 3
 UNDECIDED: Final = 4
+_SAID: Final = {"done": "promoted (done)"}
 _GOOD: Final = frozenset({"done", "watching"})
 
 
@@ -50,7 +51,7 @@ def percent(basis_points: int) -> str:
 
 def stands(rollout: dict[str, Any]) -> str:
     """Where a rollout stands, in a few words."""
-    words = str(rollout["phase"]).replace("_", " ")
+    words = _SAID.get(rollout["phase"], str(rollout["phase"]).replace("_", " "))
     if rollout["phase"] == "shadowing":
         words += f" {percent(rollout['shadow_bp'])}"
     elif rollout["phase"] == "canarying":

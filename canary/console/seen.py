@@ -168,7 +168,7 @@ def _arm(mean: float | None, bad: int, n: int, unit: str) -> str:
 
 
 def _rate(bad: int, n: int) -> str:
-    return f"{100 * bad / n:.2f} % ({bad:,} of {n:,})" if n else "none yet"
+    return f"{100 * bad / n:.2f} % ({bad:,} of {n:,})" if n else "none"
 
 
 def _side(log_e: float | None, need: float | None, by_pairs: bool = False) -> Side | None:

@@ -7,6 +7,7 @@ from canary.rollout import words
 from canary.rollout.estimates import Estimate, Scale
 from canary.rollout.past import Past
 from canary.rollout.trend import is_told
+from canary.rollout.verdicts import SHADOW_GATE
 from canary.stats.evidence import MetricEvidence
 from canary.stats.forecast import least_s
 from canary.stats.intervals import Interval
@@ -76,7 +77,7 @@ def _looked(past: Past | None) -> str:
 def _name(metric: str, of: str) -> str:
     """With the threshold that is shown of several, and whether pairs are."""
     name, place = words.name_of(metric), of.removesuffix(_PAIRED).removeprefix("first_byte_")
-    if not of:
+    if not of or metric == SHADOW_GATE:  # whose name says it
         return name
     lane = ", pairs" if of.endswith(_PAIRED) or of == "pairs" else ""
     return f"{name}{lane}" if place == "pairs" else f"{name} ({place}{lane})"

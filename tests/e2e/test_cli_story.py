@@ -92,7 +92,7 @@ def _tried_again_and_promoted(serving: Serving, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     output, _ = watching.communicate(timeout=60)
     assert watching.returncode == 0
-    assert "done: promoted by" in output
+    assert "promoted (done): promoted by" in output
     wait_for(lambda: serving.ask()[1] == "v2", 20, what="v2 in charge")
     assert "main: file: v1, in charge: v2" in canary("config", "diff", folder=folder).stdout
 

@@ -116,7 +116,7 @@ async def test_declared_values_stand_side_by_side(client: Any, world: AdminWorld
     assert '<th scope="row">refused</th><td>no</td><td class="soft">absent</td><td>rate</td>' in page
     assert '<th scope="row">score</th><td>8 &lt;b&gt;points&lt;/b&gt;</td><td class="soft">unreadable</td><td>mean</td>' in page
     assert "Live (v1)" in page
-    line = "<td>cost 0.004 USD / 0.0055 USD, refused no / absent, score 8 &lt;b&gt;points&lt;/b&gt; / unreadable</td>"
+    line = "<td class=\"wide\">cost 0.004 USD / 0.0055 USD, refused no / absent, score 8 &lt;b&gt;points&lt;/b&gt; / unreadable</td>"
     assert line in await _page(client, "/pairs")
 
 

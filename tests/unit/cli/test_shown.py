@@ -28,6 +28,7 @@ def test_exit_codes(phase: str, code: int) -> None:
         (a_rollout("shadowing"), "shadowing 100%"),
         (a_rollout("watching", weight_bp=9_500), "watching (holdback 5%)"),
         (a_rollout("rolled_back"), "rolled back"),
+        (a_rollout("done"), "promoted (done)"),
     ],
 )
 def test_where_it_stands(rollout: dict[str, Any], words: str) -> None:

@@ -54,6 +54,7 @@ def test_differences(fields: dict[str, Any], difference: str) -> None:
         ("latency", "p95.pairs", "latency (p95, pairs)"),
         ("latency", "later.pairs", "latency (later, pairs)"),
         ("error", "pairs", "errors, pairs"),
+        ("shadow_error", "pairs", "errors in the shadow"),
         ("error", "", "errors"),
     ],
 )
