@@ -21,7 +21,6 @@ WHERE parent.oid = to_regclass(%(table)s)"""
 # Decisions hold the counts that they read, so counters of an ended rollout may go, and what was moved out of them. A recorded
 # journal that is dead and counts for nothing any more is only clutter: its files went long ago.
 _SMALL: Final = (
-    "DELETE FROM bodies WHERE keep_until <= now()",
     *(
         f"DELETE FROM {table} c USING rollouts r"  # noqa: S608 - fixed names
         " WHERE r.id = c.rollout AND r.ended_at < now() - %(keep_days)s * interval '1 day'"
@@ -33,6 +32,7 @@ _SMALL: Final = (
        WHERE j.dead AND j.committed_at < now() - %(keep_days)s * interval '1 day'
          AND NOT EXISTS (SELECT 1 FROM counters c WHERE c.journal = j.journal)
          AND NOT EXISTS (SELECT 1 FROM closings k WHERE k.journal = j.journal)""",
+    "DELETE FROM bodies WHERE keep_until <= now()",  # the last: it reads all that are kept, and may be out of time
 )
 
 
@@ -59,7 +59,7 @@ async def ensure_partitions(database: Database, *, days: int = 7) -> list[str]:
 async def drop_expired(database: Database, *, keep_days: int) -> list[str]:
     """Drops partitions older than `keep_days` days and what else has outlived its use; returns the dropped partitions' names.
 
-    Raises StoreAway where a long reader is in the way: try again later.
+    Raises StoreAway where a long reader is in the way: try again later. What was done before that stays done.
     """
     async with database.transaction() as connection:
         await _alone(connection)
@@ -67,11 +67,13 @@ async def drop_expired(database: Database, *, keep_days: int) -> list[str]:
         expired = [name for table in PARTITIONED for name in await _known(connection, table) if _is_before(name, table, oldest)]
         for name in expired:
             await connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
-        for statement in _SMALL:
-            await connection.execute(statement, {"keep_days": keep_days})
         for table in PARTITIONED:  # what came before a day had its partition
             default = sql.Identifier(f"{table}_default")
             await connection.execute(sql.SQL("DELETE FROM {} WHERE recorded_at < %s").format(default), (_midnight(oldest),))
+    for statement in _SMALL:  # each for itself: one that is in nobody's time must not bring back what was dropped
+        async with database.transaction() as connection:
+            await _alone(connection)
+            await connection.execute(statement, {"keep_days": keep_days})
     return expired
 
 
