@@ -170,8 +170,12 @@ def _too_young(look: Look) -> Decision | None:
         return None
     if state.segment is not None and state.segment.scored is Scored.FAILURES:
         return _warm_up_over(look) or _keep(_warming_text(look), Reason.WARM_UP)
-    if state.phase is Phase.SHADOWING:
-        return _too_few_pairs(look, evidence)
+    young = _too_few_pairs(look, evidence) if state.phase is Phase.SHADOWING else _too_short(look, evidence)
+    return (_out_of_time(look) or young) if young is not None else None
+
+
+def _too_short(look: Look, evidence: Evidence) -> Decision | None:
+    state = look.state
     need_s = state.plan.watch.for_s if state.phase is Phase.WATCHING else state.plan.stages[state.stage or 0].dwell_s
     lasted_s = _lasted_s(look, evidence)
     if lasted_s >= need_s:

@@ -275,6 +275,23 @@ def test_a_plan_may_roll_back_what_is_out_of_time() -> None:
     assert look(state, an_evidence(), after_s=3_599).action is Action.KEEP
 
 
+@pytest.mark.parametrize(
+    ("phase", "little"),
+    [
+        (Phase.CANARYING, {"stage_settled_s": 0.0}),
+        (Phase.CANARYING, {"stage_settled_s": 59.0}),
+        (Phase.SHADOWING, {"pairs": 0}),
+        (Phase.SHADOWING, {"pairs": 1}),
+    ],
+)
+def test_a_stage_that_hardly_anybody_asks_is_out_of_time_too(phase: Phase, little: dict[str, float]) -> None:
+    state = a_state(phase, plan=a_plan(max_duration_s=3_600.0, on_timeout="roll_back"))
+    evidence = an_evidence(*ALL_CLEARED, **little)
+    assert look(state, evidence, after_s=3_599).action is Action.KEEP
+    decision = look(state, evidence, after_s=3_600)
+    assert (decision.action, decision.reason) == (Action.ROLL_BACK, Reason.INCONCLUSIVE)
+
+
 def test_resuming_gives_a_stage_its_time_again() -> None:
     state = a_state(Phase.CANARYING, plan=a_plan(max_duration_s=3_600.0), resumed_at=at(3_000))
     assert look(state, an_evidence(), after_s=6_599).action is Action.KEEP
