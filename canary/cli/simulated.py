@@ -39,7 +39,7 @@ def report(question: Question, *, runs: int, keep_going: Callable[[int, int], bo
 
 
 def _lean(question: Question) -> Lean:
-    return lean_of(question.plan, rate_per_s=question.rate_per_s)
+    return lean_of(question.plan, rate_per_s=question.rate_per_s, sticky=question.users > 0)
 
 
 def _otherwise(question: Question) -> Question | None:

@@ -9,7 +9,7 @@ import pytest
 from canary.control.enact import Wish, create_rollout, order
 from canary.errors import VersionInUse
 from canary.rollout.lean import leaning
-from canary.rollout.plan import HarmBudget, Plan
+from canary.rollout.plan import HarmBudget, Plan, Stage
 from canary.rollout.replay import replay
 from canary.rollout.state import DecisionRow, Reason, RolloutState
 from canary.split.spec import UnitSpec
@@ -65,6 +65,18 @@ async def test_a_rollout_that_leans_on_pairs_does_so_to_its_end_and_is_made_agai
     canary = msgspec.structs.replace(state, plan=PLAN)
     told = replay(msgspec.structs.replace(start, plan_hash=PLAN.hash), canary).differences
     assert [one.split(":")[0] for one in told] == ["decision.because"], "the start's own words tell which lane it was"
+
+
+async def test_a_route_with_little_traffic_leans_on_pairs_by_its_own_rate() -> None:
+    """2 requests a second of which the first stage gives the candidate .5 %: 36 an hour."""
+    world = World(per_s=2)
+    plan = msgspec.structs.replace(PLAN, min_profile=60, stages=(Stage(weight_bp=50), *PLAN.stages))
+    await world.plans.publish(a_config(plan), by="ada")
+    await world.fleet.follow()
+    await create_rollout(world.books, Wish(route="chat", candidate="v2"), actor="ada")
+    state = await world.run(world.controller(), lambda state: state.phase is Phase.SHADOWING)
+    assert leaning(state).startswith("leans on pairs at 1")
+    assert ": a 0.5 % canary gets " in leaning(state)
 
 
 async def test_an_order_is_said_to_be_one() -> None:

@@ -7,6 +7,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from canary.cli.simulate import simulate
+from canary.cli.simulated import as_value, print_report, report
+from canary.rollout.plan import Plan
+from canary.rollout.simulate import Question
+from canary.rollout.typical import typical_profile
+from canary.terms import RouteKind
 
 FILE = """\
 routes:
@@ -96,6 +101,15 @@ def test_a_route_that_keeps_its_users_is_tried_out_on_so_many_of_them(tmp_path: 
     found = json.loads(run(tmp_path, *words, "--json").stdout)
     assert found["users"] == 2_000
     assert all(one["weights"] == [] for one in found["candidates"])
+
+
+def test_users_that_stay_are_said_to_lean_on_the_canary(capsys: pytest.CaptureFixture[str]) -> None:
+    profile = typical_profile(RouteKind.HTTP)
+    question = Question(plan=Plan(name="few"), profile=profile, rate_per_s=0.1, users=50)
+    found = report(question, runs=1, keep_going=lambda done, of: done > of)
+    print_report(question, found, route="chat", source="typical figures")
+    assert "it leans on the canary: its users stay on their arm\n" in capsys.readouterr().out
+    assert not as_value(question, found, route="chat", source="")["leans_on_pairs"]
 
 
 @pytest.mark.parametrize(
