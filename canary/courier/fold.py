@@ -14,7 +14,7 @@ from canary.courier.hearing import Heard, facts_text, lost_fact
 from canary.courier.known import NOTHING_MEASURED, UNKNOWN_ROUTE, Known, RouteFacts, SegmentFacts
 from canary.courier.making import body_row, content_type, lost_outcome_row, lost_pair_row, outcome_row, pair_row
 from canary.courier.tally import Tally
-from canary.observe.outcome import observe
+from canary.observe.outcome import Outcome, observe
 from canary.observe.values import Reader
 from canary.split.assign import Coin, arm_of
 from canary.stats.facts import Fact
@@ -36,13 +36,14 @@ class Waiting:
 
     __slots__ = ("fact", "frame", "outcome", "segment", "told")
 
-    def __init__(self, frame: Live, heard: Heard, *, segment: SegmentFacts | None, reader: Reader, told: str) -> None:
+    def __init__(
+        self, frame: Live, outcome: Outcome, *, segment: SegmentFacts | None, fact: Fact | None = None, told: str = ""
+    ) -> None:
         self.frame = frame  # without bodies: the pair frame repeats them
-        self.outcome = heard.outcome
+        self.outcome = outcome
         self.segment = segment  # None where its start was not counted
-        # None: what was kept of the answer is not all of it, and its pair may bring more
-        self.fact = heard.fact(reader) if heard.is_whole else None
-        self.told = told if heard.is_whole else ""
+        self.fact = fact  # None: its pair may tell more of it
+        self.told = told
 
 
 class Fold:
@@ -252,7 +253,12 @@ class Fold:
         segment = self.known.segments.get(frame.segment) if counted else None
         self.units.waits(frame, segment)
         reader = self._reader(frame, segment)
-        self.waiting[frame.exchange_id] = Waiting(without_bodies(frame), heard, segment=segment, reader=reader, told=told)
+        bare, outcome = without_bodies(frame), heard.outcome
+        if heard.is_final(reader, self.known.routes.get(frame.route, UNKNOWN_ROUTE).reader):
+            waiting = Waiting(bare, outcome, segment=segment, fact=heard.fact(reader), told=told)
+        else:
+            waiting = Waiting(bare, outcome, segment=segment)
+        self.waiting[frame.exchange_id] = waiting
 
     def _reader(self, frame: Live, segment: SegmentFacts | None) -> Reader:
         """Of what is measured: as the rollout began, or now where the exchange counts for none."""

@@ -5,8 +5,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from canary.courier.making import content_type
 from canary.observe.content import Content
-from canary.observe.outcome import Outcome
+from canary.observe.outcome import STREAM, Outcome
 from canary.observe.values import Reader
 from canary.stats.facts import Fact
 from canary.store.frames import Side
@@ -46,10 +47,13 @@ class Heard:
             self._content = Content(self._side)
         return self._content
 
-    @property
-    def is_whole(self) -> bool:
-        """False where a part of the answer was not kept that its pair may bring."""
-        return bool(self._side.body) or not self._side.response_bytes
+    def is_final(self, *readers: Reader) -> bool:
+        """False where its pair may tell more of it: a body that was not kept, and in which somebody looks for something."""
+        side = self._side
+        if side.body or not side.response_bytes:
+            return True
+        kind = content_type(side)
+        return bool(kind) and not kind.startswith(STREAM) and not any(reader.reads_values for reader in readers)
 
     def _read(self, reader: Reader) -> Fact:
         outcome = self.outcome

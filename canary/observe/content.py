@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import zstandard
 
-from canary.observe.outcome import Answered
+from canary.observe.outcome import STREAM, Answered
 
 MOST_BYTES: Final = 1_048_576  # of an unpacked body: a small one can unpack to any size
 MOST_TRIED: Final = 64  # events that are decoded in search of a value, from the end
@@ -17,7 +17,6 @@ MOST_PIECES: Final = 256  # events whose text is put together: two answers that 
 NOTHING: Final = object()
 """There is no document, or nothing at a pointer's end."""
 
-_STREAM: Final = "text/event-stream"
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 _PLAIN: Final = frozenset({"", "identity"})
 _decode: Final = msgspec.json.Decoder().decode
@@ -42,7 +41,7 @@ class Content:
     def __init__(self, side: Captured) -> None:
         self.side = side
         coding, kind = _field(side, "content-encoding"), _field(side, "content-type")
-        self.is_stream = kind.startswith(_STREAM)
+        self.is_stream = kind.startswith(STREAM)
         self.gone = side.body_truncated or (not side.body and side.response_bytes > 0)  # a part that nobody has any more
         self.raw, self.tail = side.body, side.tail
         if self.tail and len(self.raw) + len(self.tail) == side.response_bytes:  # the end begins where the rest was cut

@@ -9,7 +9,7 @@ from canary.terms import Ending, Fault, RouteKind
 
 _FAILED_ENDINGS: Final = frozenset({Ending.CUT, Ending.RESET, Ending.REFUSED, Ending.TIMEOUT, Ending.MALFORMED, Ending.LOST})
 _FAILED_STATUSES: Final = frozenset({408, 429})
-_STREAM: Final = "text/event-stream"
+STREAM: Final = "text/event-stream"
 
 
 class Answered(Protocol):
@@ -78,7 +78,7 @@ def observe(side: Answered, *, kind: RouteKind = RouteKind.HTTP, content_type: s
     stream. Other 4xx have not failed, and neither has an answer that its client left.
     """
     ending, status, end_us = side.ending, side.status, side.end_us
-    in_stream = bool(side.body) and 200 <= status < 300 and content_type.startswith(_STREAM)
+    in_stream = bool(side.body) and 200 <= status < 300 and content_type.startswith(STREAM)
     error_event = in_stream and (has_error_event(side.body, kind) or (bool(side.tail) and has_error_event(side.tail, kind)))
     left = ending is Ending.CLIENT_LEFT
     failed = not left and (ending in _FAILED_ENDINGS or status >= 500 or status in _FAILED_STATUSES or error_event)
