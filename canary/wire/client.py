@@ -89,9 +89,10 @@ class UpstreamConnection(Line):
             self.transport.abort()
 
     def close(self) -> None:
-        """Closes an idle connection."""
-        if self.transport is not None:
-            self.transport.close()
+        """Closes a connection that nobody uses; one whose upstream did not take its request is cut: it might never take it."""
+        transport = self.transport
+        if transport is not None:
+            transport.abort() if transport.get_write_buffer_size() else transport.close()
 
     def pause(self) -> None:
         """Stops reading: the client is slow."""
