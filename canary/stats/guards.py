@@ -1,4 +1,4 @@
-"""Guards whose evidence is a handful of counts: too few completions, an absolute limit, preferred answers.
+"""Guards whose evidence is a handful of counts: absolute limits, which the candidate keeps or breaks alone.
 
 Each returns the natural log of an e-value: a test supermartingale at 1 or less on average under its null, at every look.
 """
@@ -7,18 +7,9 @@ import math
 
 import numpy as np
 
-from canary.stats.bets import CLIP, THROUGHPUT_RATIOS, mixed, rare_log_e
+from canary.stats.bets import CLIP, mixed
 from canary.stats.contrast import Vector
 from canary.stats.kelly import LADDER
-
-
-def throughput_log_e(counts: tuple[tuple[float, int, int], ...]) -> float:
-    """Against "the candidate completes at least as many of its requests as stable does".
-
-    `counts` holds (weight, candidate completions, stable completions) of each segment's settled starts; a completion is an
-    answer that ended well by the timeout's age. Units must be requests.
-    """
-    return rare_log_e(counts, rho=1.0, ratios=THROUGHPUT_RATIOS)
 
 
 def limit_log_e(limit: float, *, n: int, bad: int) -> float:
@@ -41,20 +32,6 @@ def mean_limit_log_e(limit: float, *, values: Vector, counts: Vector) -> float:
     if not limit > 0 or len(values) != len(counts) or min(values) < 0:
         raise ValueError(f"a limit above 0 and values from 0 on expected, found {limit} and {len(values)} values")
     return _ladder_log_e(np.append(values, 0.0) - limit, np.append(counts, 0.0))
-
-
-def preference_log_e(margin: float, *, losses: int, ties: int, wins: int, promote: bool = False) -> float:
-    """Against "the candidate's net loss over pairs is at most the margin" (promote: at least): h = preference - margin.
-
-    A loss is 1, a tie 0, a win -1. Where users are sticky or ask again, only a user's first decided pair may be counted,
-    in whichever direction it went.
-    """
-    if not 0 <= margin < 1:
-        raise ValueError(f"a margin of net loss from 0 to below 1 expected, found {margin}")
-    if min(losses, ties, wins) < 0:
-        raise ValueError(f"counts from 0 on expected, found {losses} losses, {ties} ties, {wins} wins")
-    h = np.array([1 - margin, -margin, -1 - margin])
-    return _ladder_log_e(-h if promote else h, np.array([losses, ties, wins]))
 
 
 def _ladder_log_e(score: Vector, counts: Vector) -> float:

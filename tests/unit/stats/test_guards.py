@@ -8,7 +8,8 @@ import pytest
 
 from canary.stats.bets import rare_log_e
 from canary.stats.fleet import discoveries
-from canary.stats.guards import limit_log_e, mean_limit_log_e, preference_log_e, throughput_log_e
+from canary.stats.guards import limit_log_e, mean_limit_log_e
+from tests.support.plain_guards import preference_log_e, throughput_log_e
 
 
 def binomial(n: int, k: int, p: float) -> float:

@@ -11,7 +11,6 @@ from scipy.optimize import brentq
 
 from canary.stats.bets import bets, log_factors, mixed, scores
 from canary.stats.contrast import Contrast, Rule
-from canary.stats.guards import preference_log_e, throughput_log_e
 from canary.stats.intervals import (
     Interval,
     RateCounts,
@@ -24,6 +23,7 @@ from canary.stats.intervals import (
     rate_interval,
 )
 from canary.stats.means import RATE_GRID, Margin, MeanMetric
+from tests.support.plain_guards import preference_log_e, throughput_log_e
 from tests.support.values import mean_counts, no_counts, promote_margin, rollback_margin, small_metric
 
 

@@ -9,12 +9,12 @@ import pytest
 from canary.stats.bets import even, log_factors, mixed
 from canary.stats.counts import Ledger
 from canary.stats.evidence import MetricEvidence
-from canary.stats.guards import throughput_log_e
 from canary.stats.scoring import Fact
 from canary.stats.totals import read_late, shape_of
 from canary.stats.values import columns_of
 from canary.stats.weigh import weigh
 from canary.terms import Arm, Scored
+from tests.support.plain_guards import throughput_log_e
 from tests.support.plain_scores import Request
 from tests.support.scorings import a_horizon, a_scoring, a_scoring_of_classes, a_segment, rows_of_requests
 from tests.support.streams import EPOCH_US, MINUTE_US, Stream, arrivals, lognormal_answers, stream_rows

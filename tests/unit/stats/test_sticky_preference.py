@@ -7,11 +7,11 @@ from canary.stats.counts import CounterRow, to_bytes
 from canary.stats.evidence import MetricEvidence
 from canary.stats.facts import Fact
 from canary.stats.freezing import freeze
-from canary.stats.guards import preference_log_e
 from canary.stats.scoring import pair_drops, pair_ends, pair_starts
 from canary.stats.sticky_ledger import StickyLedger
 from canary.stats.sticky_weigh import weigh_sticky
 from canary.terms import Measures
+from tests.support.plain_guards import preference_log_e
 from tests.support.scorings import a_horizon, a_profile, a_segment, a_spec
 from tests.support.streams import EPOCH_US, MINUTE_US
 from tests.support.value_plans import a_preference

@@ -10,13 +10,13 @@ import pytest
 from canary.stats.diversity import BINS, AnswerCounts, diversity_log_e
 from canary.stats.evidence import MetricEvidence
 from canary.stats.facts import UNTOLD, Fact
-from canary.stats.guards import preference_log_e
 from canary.stats.means import MeanCounts, log_e, over_cap
 from canary.stats.side import Counted
 from canary.stats.value_cells import columns_of_plan
 from canary.stats.value_plan import NO_ANSWERS, NO_PAIRS, NO_PROFILE, STICKY
 from canary.stats.value_sides import sides_of_plan
 from canary.terms import Arm, Scored
+from tests.support.plain_guards import preference_log_e
 from tests.support.value_plans import (
     Tally,
     a_cost,
