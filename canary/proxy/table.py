@@ -1,6 +1,7 @@
 """The plan in force: looks at snapshot and overlay, builds a route table, swaps it in one assignment."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from canary.errors import SnapshotError
@@ -9,7 +10,7 @@ from canary.proxy.route import Route, make_target
 from canary.proxy.shadow import ShadowSink
 from canary.split.spec import Limits, MatchSpec
 from canary.split.table import RouteTable
-from canary.store.overlay import Overlay, read_overlay
+from canary.store.overlay import Overlay, OverlayOrder, read_overlay
 from canary.store.snapshot import Snapshot, read_snapshot
 from canary.telemetry.page import Page
 from canary.wire.heads import RequestHead
@@ -122,13 +123,14 @@ class PlanKeeper:
         try:
             if snapshot is None or seen[0] != before[0]:
                 snapshot = read_snapshot(self._snapshot_path)
-            plan = self._compile(snapshot, read_overlay(self._overlay_path))
+            overlay, trouble = self._overlay_of(snapshot)
+            plan = self._compile(snapshot, overlay)
         except SnapshotError as error:
             if seen[0] is not None or self.plan is not None:
                 self._page.counter("snapshot_failures", 1)
             self.trouble = str(error)
             return False
-        self.trouble = ""
+        self.trouble = trouble
         self._snapshot, self.plan = snapshot, plan
         self._upstreams.commit()
         self._page.gauge("snapshot_revision", plan.revision + 1)
@@ -138,6 +140,20 @@ class PlanKeeper:
     def limits(self) -> Limits:
         """Those in force."""
         return self.plan.limits if self.plan is not None else Limits()
+
+    def _overlay_of(self, snapshot: Snapshot) -> tuple[Overlay, str]:
+        """The local orders; where they cannot be read, all routes go to stable: an order may stand there, and a plan must."""
+        try:
+            return read_overlay(self._overlay_path), ""
+        except SnapshotError as error:
+            self._page.counter("snapshot_failures", 1)
+            order = OverlayOrder(
+                reason="the local orders cannot be read",
+                actor="worker",
+                at=datetime.fromtimestamp(0, UTC),
+                revision=snapshot.revision,
+            )
+            return Overlay(routes=dict.fromkeys((route.name for route in snapshot.routes), order)), str(error)
 
     def _compile(self, snapshot: Snapshot, overlay: Overlay) -> Plan:
         self._upstreams.begin()

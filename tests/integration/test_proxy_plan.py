@@ -167,6 +167,18 @@ def test_a_local_order_wins_over_every_snapshot(both: Pair, tmp_path: Path) -> N
         wait_for(lambda: client.ask("GET").body == b"new", 1.0, what="the order's end")
 
 
+def test_orders_that_cannot_be_read_send_all_to_stable_and_block_no_plan(both: Pair, tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, _snapshot(both, weight_bp=10_000)) as worker, Client(worker.port) as client:
+        assert client.ask("GET").body == b"new"
+        (tmp_path / "overlay.json").write_bytes(b'{"routes": {"main": {"of_a_newer_version": 1}}}')
+        wait_for(lambda: client.ask("GET").body == b"old", 1.0, what="the caution")
+        worker.publish(_snapshot(both, weight_bp=10_000, revision=2))
+        wait_for(lambda: set(snapshot_revisions(tmp_path / "page").values()) == {2})
+        assert client.ask("GET").body == b"old"
+    with WorkerProcess(tmp_path, _snapshot(both, weight_bp=10_000, revision=2)) as worker:  # a start finds a plan too
+        assert ask(worker.port).body == b"old"
+
+
 def test_routes_may_go_while_exchanges_are_under_way(both: Pair, tmp_path: Path) -> None:
     go_on = threading.Event()
 
