@@ -96,8 +96,8 @@ class RolloutBook(Protocol):
         """Newest first."""
         ...
 
-    async def create(self, state: RolloutState, row: DecisionRow) -> RolloutState:
-        """Stores revision 1; raises Conflict if the route has an active rollout."""
+    async def create(self, state: RolloutState, row: DecisionRow, *, published: int | None = None) -> RolloutState:
+        """Stores revision 1; raises Conflict if the route has an active rollout, or if `published` is no longer the file's."""
         ...
 
     async def next_segment(self) -> int:

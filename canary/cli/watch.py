@@ -52,7 +52,7 @@ class Following:
                     raise  # a restart of the controller takes a moment; more than that is news
             if found is not None and found["phase"] in self._decided:
                 return shown.exit_code(found)
-            if self._timeout_s is not None and time.monotonic() - begin >= self._timeout_s:
+            if self._timeout_s is not None and not time.monotonic() - begin < self._timeout_s:  # what is no number too
                 return shown.UNDECIDED
             time.sleep(_EVERY_S)
 

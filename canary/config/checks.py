@@ -5,7 +5,7 @@ and so one wrong field never hides the mistakes in its neighbours.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from canary.config import units, without_effect
 from canary.config.fields import header_name, header_rule, is_loopback, seen_header
@@ -14,6 +14,8 @@ from canary.config.metric_checks import metric_findings, metric_warnings
 from canary.config.raw import attempt, listing, mapping
 from canary.config.tree import Path
 from canary.config.words import did_you_mean
+
+LONGEST_ANSWER_S: Final = 5_400.0  # the courier keeps a minute's counts open for two hours
 
 Finding = tuple[Path, bool, str]  # path, whether its key (not its value) is the place, message
 
@@ -111,6 +113,9 @@ def _deadlines(path: Path, route: dict[str, Any]) -> Iterator[Finding]:
     for key, value in (("connect", connect), ("answer", answer), ("idle", idle)):
         if value == 0:
             yield (*path, "deadlines", key), False, "a deadline is more than 0"
+    if answer and answer > LONGEST_ANSWER_S:
+        longest = units.format_seconds(LONGEST_ANSWER_S)
+        yield (*path, "deadlines", "answer"), False, f"an answer has at most {longest}: counts are kept open for two hours"
     if connect and answer and connect > answer:
         yield (*path, "deadlines", "connect"), False, "connect is part of answer and cannot be longer"
 

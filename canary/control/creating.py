@@ -51,7 +51,9 @@ async def create_rollout(books: Books, wish: Wish, *, actor: str) -> RolloutStat
         because=_created(state, wish, actor=actor, before=before),
     )
     decision = Decision(action=Action.CREATE, because=state.because, reason=Reason.ORDERED)
-    return await books.rollouts.create(state, row_of(state, decision, mandate=Mandate(actor=actor, at=now)))
+    row = row_of(state, decision, mandate=Mandate(actor=actor, at=now))
+    assert in_force.published is not None
+    return await books.rollouts.create(state, row, published=in_force.published.revision)
 
 
 def _route(in_force: PlanInForce, route: str) -> RouteSpec:

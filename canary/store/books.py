@@ -11,6 +11,7 @@ from canary.ports import Fence, Lease
 from canary.rollout.state import DecisionRow, RolloutState, SegmentRef
 from canary.store.copying import clean
 from canary.store.database import PLAN_CHANNEL, Connection, Database
+from canary.store.publication import published_meanwhile
 
 _INSERT: Final = """
 INSERT INTO rollouts (id, route, stable, candidate, candidate_hash, phase, paused, waiting, weight_bp, because, revision,
@@ -105,10 +106,12 @@ class PostgresRollouts:
         """Newest first."""
         return [_state_of(row[0]) for row in await self._database.rows(_FIND, {"route": route, "limit": limit})]
 
-    async def create(self, state: RolloutState, row: DecisionRow) -> RolloutState:
-        """Stores revision 1; raises Conflict if the route has an active rollout."""
+    async def create(self, state: RolloutState, row: DecisionRow, *, published: int | None = None) -> RolloutState:
+        """Stores revision 1; raises Conflict if the route has an active rollout, or if `published` is no longer the file's."""
         saved = msgspec.structs.replace(state, revision=1)
         async with self._database.transaction() as connection:
+            if published is not None:
+                await _hold_published(connection, published)
             try:
                 await connection.execute(_INSERT, _columns(saved))
             except errors.UniqueViolation as error:
@@ -189,6 +192,14 @@ async def bump(connection: Connection) -> int:
     row = await (await connection.execute(_BUMP)).fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def _hold_published(connection: Connection, revision: int) -> None:
+    """No file is published from here to the transaction's end; raises Conflict where one was since `revision`."""
+    await connection.execute("SELECT 1 FROM plan FOR UPDATE")
+    latest = (await (await connection.execute("SELECT max(revision) FROM config_revisions")).fetchone() or (None,))[0]
+    if latest != revision:
+        raise published_meanwhile(revision, latest or 0)
 
 
 async def _announce(connection: Connection, plan_revision: int) -> None:

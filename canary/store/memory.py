@@ -17,7 +17,7 @@ from canary.stats.profile import Profile
 from canary.store.counters import SILENT_S, by_hour, check_nothing_missed
 from canary.store.first_events import is_read_no_more, smallest
 from canary.store.memory_counts import CountTables
-from canary.store.publication import stable_after
+from canary.store.publication import published_meanwhile, stable_after
 from canary.store.rows import BodyRow, JournalState, OutcomeRow, PairRow, ProfileDelta, RecordBatch
 
 _MINUTE_US = 60_000_000
@@ -109,8 +109,10 @@ class MemoryRollouts:
         ]
         return sorted(found, key=lambda state: (state.created_at, state.id), reverse=True)[:limit]
 
-    async def create(self, state: RolloutState, row: DecisionRow) -> RolloutState:
-        """Stores revision 1; raises Conflict if the route has an active rollout."""
+    async def create(self, state: RolloutState, row: DecisionRow, *, published: int | None = None) -> RolloutState:
+        """Stores revision 1; raises Conflict if the route has an active rollout, or if `published` is no longer the file's."""
+        if published is not None and published != len(self._store.published):
+            raise published_meanwhile(published, len(self._store.published))
         if state.id in self._store.rollouts or any(other.route == state.route for other in self._store.active()):
             raise Conflict(
                 f"rollout {state.id} cannot be made: route {state.route} has an active one, or the id is taken",

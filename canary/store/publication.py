@@ -3,9 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from canary.config.document import Config
-from canary.errors import VersionInUse
+from canary.errors import Conflict, VersionInUse
 from canary.rollout.state import RolloutState
 from canary.split.spec import UnitSpec
+
+
+def published_meanwhile(read: int, latest: int) -> Conflict:
+    """Why nothing begins that was checked against an older file: what it names may be gone."""
+    return Conflict(
+        f"file revision {latest} was published while this was checked against revision {read}",
+        hint="Ask again: it is checked against the new file then.",
+    )
 
 
 def stable_after(

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from canary.config.document import Config
-from canary.errors import VersionInUse
+from canary.errors import Conflict, VersionInUse
 from canary.ports import Published
 from canary.rollout.plan import Stage
 from canary.rollout.state import RolloutState
@@ -181,3 +181,12 @@ async def test_a_published_file_comes_back_as_it_was(books: Books) -> None:
     assert found == published
     assert found is not None
     assert (found.config, found.config.hash) == (config, published.hash)
+
+
+async def test_a_rollout_checked_against_an_older_file_is_not_made(books: Books) -> None:
+    first = await books.plans.publish(a_config(), by="ada")
+    second = await books.plans.publish(a_config(a_route(versions=THREE)), by="ada")
+    with pytest.raises(Conflict, match=f"file revision {second.revision} was published"):
+        await books.rollouts.create(a_state(Phase.PENDING), a_decision("d0"), published=first.revision)
+    assert list(await books.rollouts.active()) == []
+    await books.rollouts.create(a_state(Phase.PENDING), a_decision("d0"), published=second.revision)

@@ -158,6 +158,7 @@ BROKEN = {
     "cookie recorded": (route("record: {request_headers: [accept, §Cookie]}"), "cookie is never recorded"),
     "deadline without a unit": (route("deadlines: {answer: §30}"), "expected a duration with its unit"),
     "deadline of zero": (route("deadlines: {idle: §0s}"), "a deadline is more than 0"),
+    "answer longer than counts are open": (route("deadlines: {answer: §2h}"), "an answer has at most 90m"),
     "connect longer than answer": (route("deadlines: {connect: §5s, answer: 2s}"), "cannot be longer"),
     # plans
     "plan key unknown": (plan("§stage: []"), "did you mean 'stages'?"),
