@@ -14,11 +14,15 @@ SHADOW_GATE: Final = "shadow_error"
 
 
 def worst_breach(evidence: Evidence | None) -> MetricEvidence | None:
-    """The metric that is furthest over its rollback threshold, or None where none is over it."""
+    """The metric that is furthest over its rollback threshold, or None where none is over it.
+
+    Errors are named before all others: a failed answer is later than any threshold, so it breaches latency too.
+    """
     if evidence is None or evidence.abstains:
         return None
     breached = [metric for metric in evidence.metrics if metric.breached]
-    return max(breached, key=_excess, default=None)
+    failures = [metric for metric in breached if metric.metric.startswith("error")]
+    return max(failures or breached, key=_excess, default=None)
 
 
 def gates_of(phase: Phase, evidence: Evidence, *, declared: Collection[str] = ()) -> tuple[MetricEvidence, ...]:

@@ -92,7 +92,7 @@ def test_the_queue_of_a_worker_that_does_not_come_back_goes_to_a_living_one(star
     (tmp_path / "break-worker-0").touch()
     running.kill("worker-0")
     assert {running.answer() for _ in range(30)} == {"worker-1"}
-    assert running.child("worker-0")["queue_served_by"] == ["worker-1"]
+    wait_for(lambda: running.child("worker-0")["queue_served_by"] == ["worker-1"], what="its queue at the other worker")
     (tmp_path / "break-worker-0").unlink()
     wait_for(lambda: running.child("worker-0")["ready"], what="worker-0 back")
     wait_for(lambda: {running.answer() for _ in range(10)} == {"worker-0", "worker-1"}, what="both workers answering")

@@ -44,9 +44,14 @@ def test_a_breach_in_the_shadow_speaks_of_pairs() -> None:
     )
 
 
+def test_errors_are_named_before_the_slowness_that_failures_are_too() -> None:
+    decision = look(a_state(Phase.CANARYING), an_evidence(breached("latency", log_e_rollback=300.0), breached("error")))
+    assert decision.because.startswith("rolled back: errors ")
+
+
 def test_the_worst_of_two_breaches_is_named() -> None:
-    decision = look(a_state(Phase.CANARYING), an_evidence(breached("p50"), breached("error", log_e_rollback=50.0)))
-    assert "rolled back: errors " in decision.because
+    decision = look(a_state(Phase.CANARYING), an_evidence(breached("p50"), breached("client_error", log_e_rollback=50.0)))
+    assert "rolled back: client errors " in decision.because
     assert "e=10^22" in decision.because
 
 
