@@ -118,10 +118,12 @@ class EmbeddedPostgres:
         return found is not None and found.ready and serves(found.pid, self._data)
 
     def stop(self) -> None:
-        """Ends our use; stops the server where nobody else uses it."""
-        if self._use is None:
+        """Ends our use; stops the server where nobody else uses it, also one whose starter died before we joined it."""
+        if self._use is None and not any(self._state.glob("pg*/postmaster.pid")):
             return
         with self._starting():
+            if self._use is None:
+                self._use = _opened(self._state / f"{self._name}.lock")
             self._end_use()
 
     def __enter__(self) -> Self:

@@ -103,6 +103,19 @@ def test_a_user_that_was_killed_keeps_nobody_waiting(server: EmbeddedPostgres, t
     assert not server.running()
 
 
+def test_whoever_was_about_to_join_stops_it_when_its_starter_was_killed(tmp_path: Path) -> None:
+    with another_process(tmp_path) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline().startswith("postgresql:")
+        late = EmbeddedPostgres(tmp_path, settings=QUICK)
+        late.stop()
+        assert late.running(), "its user lives"
+        starter.kill()
+        starter.wait(10)
+    late.stop()
+    assert not late.running()
+
+
 def test_a_process_that_did_not_start_it_may_be_the_one_that_stops_it(server: EmbeddedPostgres, tmp_path: Path) -> None:
     with another_process(tmp_path) as other:
         assert other.stdout is not None
