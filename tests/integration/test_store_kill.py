@@ -120,6 +120,7 @@ async def test_offset_rows_and_counters_agree_after_every_kill(server: EmbeddedP
                 goal, errors = courier.commits + 3 + n, courier.errors
                 await wait_until(lambda goal=goal: courier.commits >= goal, 40, what="commits")
                 kill(server, all_of_it=n % 2 == 0)
+                await wait_until(lambda: not server.running(), 40, what="the server's end")  # its parts do not die at once
                 await wait_until(lambda errors=errors: courier.errors > errors, 40, what="the courier's error")
                 await asyncio.to_thread(server.ensure)
                 await asyncio.to_thread(check, server.url)
