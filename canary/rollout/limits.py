@@ -100,6 +100,8 @@ def _mean(
     scored = 1 - limit / cap if metric.form is Form.QUALITY and cap else limit
     if scored <= 0:
         return f"nothing is worth more than {words.amount(cap or 0.0, row.unit)}"
+    if scored >= grid.cap:
+        return f"values are cut to {words.amount(grid.cap, row.unit)} before they are averaged"
     mean, n = row.mean_candidate, int(counts.sum())
     if mean is None:
         return None

@@ -127,6 +127,18 @@ def test_a_mean_over_its_limit_is_told_in_its_unit() -> None:
     assert told(scoring, {"cost": 0.8 * worth}, totals, an_evidence(row), cold) == ()
 
 
+def test_a_limit_above_what_is_counted_of_a_value_guards_nothing() -> None:
+    """Where no cap is declared the profile sets the grid's, so that no file tells whether a mean could ever lie beyond."""
+    scoring = a_scoring(measures=Measures(metrics=(COST,)))
+    grid = next(one.mean.grid for one in scoring.values.metrics if one.name == "cost" and one.mean)
+    row = a_metric("cost", mean_candidate=grid.cap, mean_stable=1.0, unit="USD")
+    all_over = values(scoring, "cost", {grid.over: 3_000})
+    (alert,) = told(scoring, {"cost": 0.9 * grid.cap}, all_over, an_evidence(row))
+    assert "over the limit of" in alert.because
+    (alert,) = told(scoring, {"cost": grid.cap}, all_over, an_evidence(row))
+    assert alert.because.startswith("the limit on cost guards nothing: values are cut to ")
+
+
 def test_a_quality_has_a_floor() -> None:
     scoring = a_scoring(measures=Measures(metrics=(SCORE,)))
     row = a_metric("score", mean_candidate=5.0, mean_stable=9.0)
