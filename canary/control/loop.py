@@ -138,7 +138,7 @@ class Loop:
             return
         after = apply(state, decision, mandate.at)
         row = None
-        if self._notebook.is_news(state.id, decision):
+        if self._notebook.is_news(state.id, decision, at_s):
             row = row_of(after, decision, mandate=mandate, basis=basis)
         await self._books.rollouts.save(state, after, row, fence=mandate.fence)
         if row is None:

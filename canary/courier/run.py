@@ -27,6 +27,7 @@ from canary.store.database import Database
 from canary.store.partitions import drop_expired, ensure_partitions
 from canary.store.plans import PostgresPlans
 from canary.store.records import Recorder
+from canary.store.thinning import thin_decisions
 from canary.terms import Frozen
 
 COLLECT_AFTER: Final = 50_000  # objects: a batch makes tens of thousands that all go at once; the default cost a third more
@@ -98,6 +99,7 @@ class _Partitions:
         """As House.tidy."""
         await ensure_partitions(self._database)
         await forget_rounds(self._database)
+        await thin_decisions(self._database)
         if keep_days:
             await drop_expired(self._database, keep_days=keep_days)
 

@@ -156,7 +156,7 @@ class Before(Frozen, frozen=True, kw_only=True):
 
 
 class DecisionRow(Frozen, frozen=True, kw_only=True):
-    """A decision as stored: numbers, evidence, who or what, when. Written when action, a verdict or the reason changes."""
+    """A decision as stored: numbers, evidence, who or what, when. A note, which moves nothing, is written as 0072 says."""
 
     id: str
     rollout: str

@@ -164,7 +164,7 @@ class PostgresRollouts:
         """One decision by id; raises NotFound."""
         rows = await self._database.rows("SELECT body::text FROM decisions WHERE id = %(id)s", {"id": decision})
         if not rows:
-            raise NotFound(f"no decision {decision}")
+            raise NotFound(f"no decision {decision}", hint="Notes that moved nothing are thinned to one an hour after a day.")
         return _decision_of(rows[0][0])
 
 
