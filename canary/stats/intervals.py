@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
-from scipy.special import betainc, betaln
+from scipy.special import betaln
 
 from canary.stats import bets as rates
 from canary.stats import means
@@ -54,7 +54,7 @@ def rate_difference(
     estimate = _rate_difference(*rollback)
     if estimate is None:
         return None
-    sides = [_rate_side(contrast, found, lambda delta: (1.0, delta)) for contrast, found in (rollback, promote)]
+    sides = [_rate_side(contrast, found) for contrast, found in (rollback, promote)]
     return _inverted(sides, estimate, alpha=alpha, span=(-1.0, 1.0))
 
 
@@ -98,7 +98,7 @@ def net_loss(
 
 
 def completion_ratio(found: Sequence[tuple[float, int, int]], *, alpha: float) -> Interval | None:
-    """How many of its requests the candidate completes beside stable, as a ratio; None until an arm has completed some.
+    """How many of its requests the candidate completes beside stable, as a ratio; None until both arms have completed some.
 
     `found` holds (weight, candidate's completions, stable's) of each segment. The null of a ratio r says that a completion is
     the candidate's with chance w r / (w r + 1 - w). Each likelihood ratio against it has mean 1 under it, and e grows from the
@@ -201,19 +201,18 @@ def _log_e(stakes: Sequence[_Stake], margin: float) -> float:
     return float(rates.mixed(np.full(len(total), -math.log(len(total))), total))
 
 
-Move: TypeAlias = Callable[[float], tuple[float, float]]  # a margin to (rho, delta)
-
-
-def _rate_side(contrast: Contrast, found: Sequence[RateCounts], move: Move) -> _LogE:
+def _rate_side(contrast: Contrast, found: Sequence[RateCounts]) -> _LogE:
     def stake(weight: float, counts: tuple[int, ...]) -> _Stake:
-        def scores_at(margin: float) -> Vector:
-            rho, delta = move(margin)
-            return rates.scores(msgspec.structs.replace(contrast, rho=rho, delta=delta), weight)
+        def scores_at(delta: float) -> Vector:
+            return rates.scores(msgspec.structs.replace(contrast, rho=1.0, delta=delta), weight)
 
         return _Stake(rates.bets(contrast, weight), np.array(counts, dtype=np.float64), scores_at)
 
     stakes = [stake(one.weight_bp / BUCKETS, one.counts) for one in found if contrast.pairs or 0 < one.weight_bp < BUCKETS]
-    return lambda margin: _log_e(stakes, margin)
+    return lambda delta: _log_e(stakes, delta)
+
+
+Move: TypeAlias = Callable[[float], tuple[float, float]]  # a difference or a ratio to (rho, delta)
 
 
 def _mean_side(metric: MeanMetric, margin: Margin, found: Sequence[MeanCounts], move: Move) -> _LogE:
@@ -290,14 +289,11 @@ def rate_interval(bad: int, n: int, *, alpha: float) -> Interval | None:
     return Interval(lower=_edge(refuted, estimate, 0.0), estimate=estimate, upper=_edge(refuted, estimate, 1.0))
 
 
-def bernoulli_log_e(bad: float, good: float, p: float, *, prior: tuple[float, float], above: bool = False) -> float:
-    """Log e-value against a constant rate p: a beta prior's mixture of likelihood ratios; `above`: of rates above p alone."""
+def bernoulli_log_e(bad: float, good: float, p: float, *, prior: tuple[float, float]) -> float:
+    """Log e-value against a constant rate p: a beta prior's mixture of likelihood ratios."""
     if (p <= 0 and bad) or (p >= 1 and good):
         return math.inf
     a, b = prior
     mixture = float(betaln(a + bad, b + good) - betaln(a, b))
-    if above:
-        # P(rate > p) by the complement, as the tail is what is left where the other end is far
-        mixture += math.log(float(betainc(b + good, a + bad, 1 - p))) - math.log(float(betainc(b, a, 1 - p)))
     likelihood = (bad * math.log(p) if bad else 0.0) + (good * math.log1p(-p) if good else 0.0)
     return mixture - likelihood
