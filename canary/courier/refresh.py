@@ -16,7 +16,7 @@ from canary.courier.local import LocalOrders
 from canary.courier.watch import PlanWatch
 from canary.errors import SnapshotError, StoreError
 from canary.ports import PlanInForce
-from canary.store.snapshot import read_snapshot, write_snapshot
+from canary.store.snapshot import keep_good, read_snapshot, write_snapshot
 
 POLL_S: Final = 1.0
 EAGER_S: Final = 0.1  # while the workers have not yet taken the newest snapshot
@@ -45,6 +45,8 @@ class Refresher:
         self._sidecar = sidecar
         self._shown = shown
         self._written: int | None = self._found()
+        self._file = _file(self._path)
+        self._good: int | None = None  # the revision kept for workers that cannot read the newest
         self._hint = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -86,7 +88,7 @@ class Refresher:
         return await self._acknowledge(plan)
 
     def _write(self, plan: PlanInForce) -> None:
-        if plan.plan_revision == self._written and self._path.exists():
+        if plan.plan_revision == self._written and self._file is not None and _file(self._path) == self._file:
             return
         snapshot = assemble(plan, made_at_us=time.time_ns() // 1000)
         if snapshot is None:
@@ -94,14 +96,25 @@ class Refresher:
         if self._written is not None and snapshot.revision < self._written:
             _log.warning("the plan went back: was the database restored?", had=self._written, now=snapshot.revision)
         write_snapshot(self._path, snapshot)
-        self._written = snapshot.revision
+        self._written, self._file = snapshot.revision, _file(self._path)
 
     async def _acknowledge(self, plan: PlanInForce) -> bool:
         shown = self._shown()
         if not shown:
             return True  # no worker: nothing to say, and nothing to wait for
         await self._books.plans.acknowledge(self._sidecar, min(shown), len(shown))
-        return min(shown) >= plan.plan_revision
+        followed = min(shown) >= plan.plan_revision
+        if followed and self._good != plan.plan_revision and self._path.exists():
+            self._keep_good(plan.plan_revision)
+        return followed
+
+    def _keep_good(self, revision: int) -> None:
+        """For workers that cannot read the newest; serving does not hang on it."""
+        try:
+            keep_good(self._path)
+        except SnapshotError as error:
+            _log.warning("the snapshot could not be kept as the last good one", reason=str(error))
+        self._good = revision
 
     def _found(self) -> int | None:
         try:
@@ -118,3 +131,12 @@ class Refresher:
             for task in waits:
                 task.cancel()
         self._hint.clear()
+
+
+def _file(path: Path) -> tuple[int, int, int] | None:
+    """What changes where somebody else writes, cuts or replaces the file; None where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return (stat.st_ino, stat.st_mtime_ns, stat.st_size)

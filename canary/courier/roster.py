@@ -72,12 +72,23 @@ class Roster:
         return self._workers.trouble()
 
     def ready(self) -> str:
-        """Empty where there is a snapshot and a worker that follows one, otherwise what is missing."""
+        """Empty where a worker has a plan to serve by, otherwise what is missing."""
+        if any(revision >= 0 for revision in self._workers.revisions()):
+            return ""
         try:
             read_snapshot(self._snapshot)
         except SnapshotError as error:
             return str(error)
-        return "" if any(revision >= 0 for revision in self._workers.revisions()) else "no worker follows a snapshot"
+        return "no worker follows a snapshot"
+
+    def notes(self) -> Sequence[str]:
+        """For people who ask whether this sidecar is ready: workers that serve, but not by the newest snapshot."""
+        try:
+            newest = read_snapshot(self._snapshot).revision
+        except SnapshotError as error:
+            return (f"the snapshot is not in force: {error}",)
+        behind = sorted(worker for worker, revision in self._workers.following().items() if revision != newest)
+        return (f"revision {newest} is not in force at {', '.join(behind)}: the log says why",) if behind else ()
 
     def metrics(self) -> str:
         """Prometheus' text format."""

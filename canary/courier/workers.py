@@ -21,7 +21,11 @@ class Workers:
 
     def revisions(self) -> Sequence[int]:
         """The snapshot revision in force in each running worker; -1 where it has none."""
-        return [values["snapshot_revision"] for values in self._running().values()]
+        return list(self.following().values())
+
+    def following(self) -> dict[str, int]:
+        """The same by worker."""
+        return {worker: values["snapshot_revision"] for worker, values in self._running().items()}
 
     def trouble(self) -> str:
         """Empty where all running workers turn, otherwise what is wrong. Seen over two questions: clocks may jump."""

@@ -64,7 +64,7 @@ class DataPlane(Desk):
         plan = self.keeper.plan
         route = plan.route(head) if plan is not None else None
         if plan is None or route is None:
-            self._no_route(client, head, exchange_id, 503 if plan is None else 404)
+            self._no_route(client, head, exchange_id, 503 if plan is None or plan.closes(head) else 404)
             return
         eligible = not head.upgrade and (whole or not route.rewrites_body)
         assignment = assign(route, head, exchange_id, start_at_us=start_at_us, eligible=eligible, keys=plan.keys)
@@ -199,7 +199,7 @@ class DataPlane(Desk):
 
     def _no_route(self, client: Client, head: RequestHead, exchange_id: bytes, status: int) -> None:
         self._page.refused(status)
-        detail = "no plan is in force yet" if status == 503 else "no route wants this request"
+        detail = "no plan for it is in force" if status == 503 else "no route wants this request"
         if not client.complete:
             client.refuse(status, detail, exchange_id)
             return

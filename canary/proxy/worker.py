@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final, cast
 
 from canary.proxy.application import DataPlane
-from canary.proxy.table import PlanKeeper, Upstreams
+from canary.proxy.table import PlanKeeper
+from canary.proxy.upstreams import Upstreams
 from canary.store.journal import JournalWriter
 from canary.telemetry.lines import setup_lines
 from canary.telemetry.page import Page

@@ -42,5 +42,5 @@ def read_overlay(path: Path) -> Overlay:
         return Overlay()
     except OSError as error:
         raise SnapshotError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"{path}: {error}") from error

@@ -52,8 +52,18 @@ def read_snapshot(path: Path) -> Snapshot:
         raise SnapshotError(f"{path}: the checksum in its first line is not that of its content")
     try:
         return msgspec.json.decode(body, type=Snapshot)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"{path}: {error}") from error
+
+
+def good_copy(path: Path) -> Path:
+    """Where the last snapshot is kept that all workers had in force."""
+    return path.with_name(f"{path.stem}.good{path.suffix}")
+
+
+def keep_good(path: Path) -> None:
+    """Copies the snapshot: a worker that starts and cannot read the newest one serves from there. Raises SnapshotError."""
+    write_snapshot(good_copy(path), read_snapshot(path))
 
 
 def _header(body: bytes) -> bytes:

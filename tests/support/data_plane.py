@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from canary.proxy.application import DataPlane
-from canary.proxy.table import PlanKeeper, Upstreams
+from canary.proxy.table import PlanKeeper
+from canary.proxy.upstreams import Upstreams
 from canary.split.spec import Limits
 from canary.store.journal import JournalWriter
 from canary.store.snapshot import write_snapshot

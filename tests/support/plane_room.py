@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from canary.proxy.application import DataPlane
-from canary.proxy.table import PlanKeeper, Upstreams
+from canary.proxy.table import PlanKeeper
+from canary.proxy.upstreams import Upstreams
 from canary.store.journal import JournalWriter
 from canary.store.snapshot import write_snapshot
 from canary.telemetry.page import Page

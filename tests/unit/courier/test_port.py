@@ -45,7 +45,8 @@ class _Client:
 
 @contextlib.asynccontextmanager
 async def _served(state_dir: Path, *, token: str | None = None, tally: Tally | None = None) -> AsyncIterator[_Client]:
-    port = Port(Roster(state_dir, tally or Tally()), LocalOrders(state_dir, "s1"), token=token)
+    roster = Roster(state_dir, tally or Tally())
+    port = Port(roster, LocalOrders(state_dir, "s1"), token=token, notes=roster.notes)
     runner, number = await serve(port, "127.0.0.1:0", token=token)
     try:
         async with aiohttp.ClientSession() as session:
@@ -79,6 +80,17 @@ async def test_ready_needs_a_snapshot_and_a_worker_that_follows_it_and_nothing_e
         assert await client.get("/readyz") == (503, "no worker follows a snapshot\n")
         with _worker(tmp_path):
             assert await client.get("/readyz") == (200, "ok\n")
+
+
+async def test_ready_names_the_workers_that_serve_by_another_plan_and_the_file_that_cannot_be_read(tmp_path: Path) -> None:
+    _plan(tmp_path)
+    async with _served(tmp_path) as client:
+        with _worker(tmp_path), _worker(tmp_path, revision=0, number=1):
+            said = "ok\nrevision 5 is not in force at worker-1: the log says why\n"
+            assert await client.get("/readyz") == (200, said)
+            (tmp_path / "snapshot.json").write_bytes(b"nonsense")
+            status, text = await client.get("/readyz")
+            assert (status, "is no snapshot" in text) == (200, True)
 
 
 async def test_alive_needs_workers_that_turn_and_are_not_restarted_for_ever(tmp_path: Path) -> None:

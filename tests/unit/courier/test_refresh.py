@@ -13,7 +13,7 @@ from canary.courier.watch import PlanWatch
 from canary.errors import StoreAway
 from canary.ports import PlanInForce
 from canary.store.overlay import read_overlay
-from canary.store.snapshot import read_snapshot
+from canary.store.snapshot import good_copy, read_snapshot
 from canary.terms import Action, Phase
 from tests.support.courier import Surroundings, a_plan_in_force, a_rollout
 from tests.support.deadline import wait_until
@@ -66,9 +66,23 @@ async def test_the_file_is_written_when_the_revision_changed_or_the_file_has_gon
     around.plans.plan = a_plan_in_force(revision=6)
     await refresher.step()
     assert read_snapshot(path).revision == 6
-    path.unlink()
+    for spoil in (Path.unlink, lambda path: path.write_bytes(b"cut")):
+        spoil(path)
+        await refresher.step()
+        assert read_snapshot(path).revision == 6
+
+
+async def test_what_all_workers_follow_is_kept_for_those_that_cannot_read_the_newest(tmp_path: Path) -> None:
+    around = Surroundings(tmp_path)
+    shown = [5, 4]
+    refresher, good = _refresher(around, shown), good_copy(tmp_path / "snapshot.json")
     await refresher.step()
-    assert read_snapshot(path).revision == 6
+    assert not good.exists()
+    shown[:] = [5, 5]
+    await refresher.step()
+    around.plans.plan = a_plan_in_force(revision=6)
+    await refresher.step()
+    assert (read_snapshot(good).revision, read_snapshot(tmp_path / "snapshot.json").revision) == (5, 6)
 
 
 async def test_what_the_slowest_worker_follows_is_acknowledged(tmp_path: Path) -> None:

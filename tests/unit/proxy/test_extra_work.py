@@ -33,7 +33,9 @@ def the_copy(room: Room) -> Copy:
 def spoil_mirror(room: Room) -> None:
     """No key finds what a copy's head looks like."""
     assert room.keeper.plan is not None
-    candidate = room.keeper.plan.routes[0].candidate
+    (route,) = room.keeper.plan.routes
+    assert route is not None
+    candidate = route.candidate
     assert candidate is not None
     candidate._copies = []
 
