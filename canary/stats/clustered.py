@@ -7,14 +7,16 @@ degrees of freedom. Information 1 / V is the clock: sums over users that stay ha
 lowers the highest that such a process climbs (Slepian). It is asymptotic, so it abstains until there are clusters enough.
 """
 
-import math
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from canary.stats.bets import mixed
+from canary.stats.bets import even, mixed_apart
 from canary.stats.clusters import Clusters
+from canary.stats.contrast import Vector
 from canary.stats.mixture import one_sided_log_e
 from canary.stats.moments import Moments, moments_of, no_moments
 from canary.terms import Frozen
@@ -74,42 +76,85 @@ def cluster_evidence(clusters: Clusters, test: ClusterTest) -> ClusterEvidence:
     total = no_moments(1)
     for _, cells in clusters.layers():
         total += moments_of(cells[None])
-    return evidence_of(Moments.of(total[0]), test)
+    return evidence_of(Moments.of(total), [test])[0]
 
 
-def evidence_of(moments: Moments, test: ClusterTest) -> ClusterEvidence:
-    """The same of layers that were summed before."""
-    if test.effect <= 0:
-        raise ValueError(f"an expected effect above 0 wanted, found {test.effect}")
-    if moments.weight <= 0:
-        return ClusterEvidence(abstains=UNDERPOWERED)
-    found = _Compared(moments, test)
-    silent = found.abstains()
-    return found.evidence(0.0 if silent else _log_e(found.difference, found.variance, test), silent)
+def evidence_of(moments: Moments, tests: Sequence[ClusterTest]) -> list[ClusterEvidence]:
+    """The evidence of one side of each comparison, of the moments of all beside each other.
+
+    To the last bit what each says alone. Raises ValueError where no effect is expected of a test.
+    """
+    if any(test.effect <= 0 for test in tests):
+        raise ValueError(f"expected effects above 0 wanted, found {[test.effect for test in tests]}")
+    found = [_Compared(sums, test) for sums, test in zip(_sums(moments), tests, strict=True)]
+    silent = [compared.abstains() for compared in found]
+    betting = [place for place, reason in enumerate(silent) if not reason]
+    log_e = dict(zip(betting, _log_e([found[place] for place in betting]), strict=True))
+    return [one.evidence(log_e.get(place, 0.0), silent[place]) for place, one in enumerate(found)]
 
 
-def _log_e(difference: float, variance: float, test: ClusterTest) -> float:
-    information = 1 / variance
-    sums = (-difference if test.promote else difference) * information
-    precisions = (np.array(SCALES) * test.effect) ** -2.0
-    flat = np.full(len(SCALES), -math.log(len(SCALES)))
-    return float(mixed(flat, one_sided_log_e(sums, information, precisions)))
+def _log_e(found: Sequence["_Compared"]) -> list[float]:
+    if not found:
+        return []
+    information = np.array([1 / one.variance for one in found])
+    sums = np.array([-one.difference if one.test.promote else one.difference for one in found]) * information
+    precisions = np.stack([_precisions(one.test.effect) for one in found])
+    log_e = one_sided_log_e(sums[:, None], information[:, None], precisions)
+    return [*map(float, mixed_apart(even(len(SCALES)), log_e))]
+
+
+@lru_cache(maxsize=1_024)
+def _precisions(effect: float) -> Vector:
+    return np.asarray((np.array(SCALES) * effect) ** -2.0)
+
+
+class _Sums(NamedTuple):
+    """What is read of one comparison's moments; lists hold the candidate's and stable's."""
+
+    weight: float
+    means: list[float]
+    moved: list[float]  # squares of all moves
+    n: list[float]
+    squares: float  # of the candidate's requests by cluster
+    occupied: list[int]
+    outcomes: list[float]
+
+
+def _sums(of: Moments) -> list[_Sums]:
+    """Of all comparisons at once: fewer calls than of one after the other."""
+    columns = (
+        of.weight,
+        of.means,
+        np.add.reduce(of.moved * of.moved, axis=2),
+        np.add.reduce(of.n, axis=2),
+        np.add.reduce(of.n[:, 0] * of.n[:, 0], axis=1),
+        np.count_nonzero(of.n > 0, axis=2),
+        of.outcomes,
+    )
+    return [_Sums(*numbers) for numbers in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 class _Compared:
     """Difference, variance and its degrees of freedom."""
 
-    def __init__(self, moments: Moments, test: ClusterTest) -> None:
-        self._test = test
-        self.of_cluster = moments.n
-        self.n_candidate, self.n_stable = (float(n) for n in moments.n.sum(axis=1))
-        self.difference = float(moments.means[0] - test.rho * moments.means[1] - test.delta)
-        self.occupied = (moments.n > 0).sum(axis=1)
-        squares = (moments.moved * moments.moved).sum(axis=1) * (self.occupied - 1) / self.occupied
-        squares[0] = max(float(squares[0]), self._least_variance(float(squares[1]), float(moments.outcomes[1])))
-        squares[1] *= test.rho * test.rho
-        self._plain = float(squares.sum())
-        below = float((squares * squares / (self.occupied - 1)).sum())
+    def __init__(self, sums: _Sums, test: ClusterTest) -> None:
+        self.test = test
+        self._sums = sums
+        self.n_candidate, self.n_stable = sums.n
+        self.difference = 0.0
+        self.freedom = 0.0
+        self._plain = 0.0
+        if sums.weight > 0:
+            self._compare(sums, test)
+
+    def _compare(self, sums: _Sums, test: ClusterTest) -> None:
+        self.difference = sums.means[0] - test.rho * sums.means[1] - test.delta
+        (mine, theirs), (own, other) = sums.moved, sums.occupied
+        mine, theirs = mine * (own - 1) / own, theirs * (other - 1) / other
+        mine = max(mine, self._least_variance(theirs, sums.outcomes[1]))
+        theirs *= test.rho * test.rho
+        self._plain = mine + theirs
+        below = mine * mine / (own - 1) + theirs * theirs / (other - 1)
         self.freedom = self._plain * self._plain / below if below > 0 else 0.0
 
     @property
@@ -121,12 +166,11 @@ class _Compared:
     @property
     def effective(self) -> float:
         """Clusters of the candidate, had all of them the same number of requests."""
-        n = self.of_cluster[0]
-        return float(n.sum() ** 2 / (n * n).sum())
+        return self.n_candidate**2 / self._sums.squares
 
     def _margin_rate(self) -> float:
         """The candidate's rate on the edge of the null, as far as the profile knows it."""
-        return min(self._test.rho * self._test.stable_rate + self._test.delta, 1.0)
+        return min(self.test.rho * self.test.stable_rate + self.test.delta, 1.0)
 
     def _least_variance(self, of_stable: float, stable_sum: float) -> float:
         """The candidate's variance, were it on the edge of the null.
@@ -137,11 +181,11 @@ class _Compared:
         independently; and so it is rolling back, or a candidate that fails always beside a stable version that never does
         would have no variance, and say nothing.
         """
-        if self._test.outcomes is Outcomes.MEAN:
-            return of_stable * self.n_stable / self.n_candidate * self._test.rho * self._test.rho if self._test.promote else 0.0
+        if self.test.outcomes is Outcomes.MEAN:
+            return of_stable * self.n_stable / self.n_candidate * self.test.rho * self.test.rho if self.test.promote else 0.0
         rate = self._margin_rate()
         independent = rate * (1 - rate) / self.n_candidate
-        return self._alike(of_stable, stable_sum) * independent if self._test.promote else independent
+        return self._alike(of_stable, stable_sum) * independent if self.test.promote else independent
 
     def _alike(self, of_stable: float, stable_sum: float) -> float:
         """How much less stable's requests tell for being of the same users; at least 1."""
@@ -151,21 +195,23 @@ class _Compared:
 
     def abstains(self) -> str:
         """Why it may say nothing yet."""
-        if self.occupied.min() < LEAST_CLUSTERS:
+        if self._sums.weight <= 0 or min(self._sums.occupied) < LEAST_CLUSTERS:
             return UNDERPOWERED
         if self._plain <= 0:
             return TOO_FEW_EVENTS
-        return self._abstains_from_promoting() if self._test.promote else ""
+        return self._abstains_from_promoting() if self.test.promote else ""
 
     def _abstains_from_promoting(self) -> str:
-        if self._test.outcomes is Outcomes.BINARY and self.n_candidate * self._margin_rate() < LEAST_EVENTS:
+        if self.test.outcomes is Outcomes.BINARY and self.n_candidate * self._margin_rate() < LEAST_EVENTS:
             return TOO_FEW_EVENTS
-        if self._test.outcomes is Outcomes.MEAN and self.n_candidate < LEAST_REQUESTS:
+        if self.test.outcomes is Outcomes.MEAN and self.n_candidate < LEAST_REQUESTS:
             return TOO_FEW_REQUESTS
         return UNDERPOWERED if self.effective < LEAST_EFFECTIVE else ""
 
     def evidence(self, log_e: float, abstains: str) -> ClusterEvidence:
-        """All of it."""
+        """All of it; nothing where no layer could be compared."""
+        if self._sums.weight <= 0:
+            return ClusterEvidence(abstains=abstains)
         return ClusterEvidence(
             log_e=log_e,
             abstains=abstains,
@@ -174,7 +220,7 @@ class _Compared:
             difference=self.difference,
             variance=self.variance,
             freedom=self.freedom,
-            clusters_candidate=int(self.occupied[0]),
-            clusters_stable=int(self.occupied[1]),
+            clusters_candidate=self._sums.occupied[0],
+            clusters_stable=self._sums.occupied[1],
             effective_candidate=self.effective,
         )

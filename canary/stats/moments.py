@@ -44,23 +44,27 @@ def moments_of(cells: Ints) -> Vector:
 
 
 class Moments(NamedTuple):
-    """One comparison's, read by name."""
+    """Those of one comparison, or of several beside each other [comparisons, ...], read by name."""
 
-    weight: float
+    weight: Vector
     means: Vector  # [arm]: 0 the candidate
     moved: Vector  # [arm, cluster]: of the means, when a cluster is left out
     n: Vector  # [arm, cluster]
     outcomes: Vector  # [arm]
 
     @classmethod
-    def of(cls, row: Vector) -> "Moments":
-        """Of one row of summed moments."""
-        weight = float(row[0])
-        scale = weight if weight > 0 else 1.0
+    def of(cls, rows: Vector) -> "Moments":
+        """Of rows of summed moments."""
+        weight, shape = rows[:, 0], (len(rows), 2, CLUSTERS)
+        scale = np.where(weight > 0, weight, 1.0)[:, None]
         return cls(
             weight=weight,
-            means=row[1:_MOVED] / scale,
-            moved=row[_MOVED:_N].reshape(2, CLUSTERS) / scale,
-            n=row[_N:_OUTCOMES].reshape(2, CLUSTERS),
-            outcomes=row[_OUTCOMES:],
+            means=rows[:, 1:_MOVED] / scale,
+            moved=(rows[:, _MOVED:_N] / scale).reshape(shape),
+            n=rows[:, _N:_OUTCOMES].reshape(shape),
+            outcomes=rows[:, _OUTCOMES:],
         )
+
+    def at(self, place: int) -> "Moments":
+        """One of several."""
+        return Moments(*(column[place] for column in self))

@@ -107,21 +107,21 @@ class Look:
         self.segments = [segment for segment in ordered if segment.id in totals.segments]
         self.coins = [segment for segment in ordered if 0 < segment.weight_bp < BUCKETS]
         self._comparisons = comparisons_of(scoring)
-        self._moments = totals.summed(scoring)
+        self._moments = Moments.of(totals.summed(scoring))
         self._weights_bp = {segment.id: segment.weight_bp for segment in self.coins}
-        self._said: dict[str, ClusterEvidence] = {}
 
     def moments(self, name: str) -> Moments:
         """The sums of one comparison."""
-        return Moments.of(self._moments[self._comparisons.place[name]])
+        return self._moments.at(self._comparisons.place[name])
 
     def said(self, name: str) -> ClusterEvidence:
         """What clusters say in one comparison."""
-        found = self._said.get(name)
-        if found is None:
-            test = self._comparisons.all[self._comparisons.place[name]].test
-            found = self._said[name] = evidence_of(self.moments(name), test)
-        return found
+        return self._said[self._comparisons.place[name]]
+
+    @cached_property
+    def _said(self) -> list[ClusterEvidence]:
+        """What they say in all of them: those of other stages too, as that is cheaper than to ask for one after the other."""
+        return evidence_of(self._moments, [comparison.test for comparison in self._comparisons.all])
 
     def sentence(self, found: ClusterEvidence) -> str:
         """Why clusters say nothing yet."""

@@ -15,8 +15,10 @@ from canary.stats.clustered import (
     ClusterTest,
     Outcomes,
     cluster_evidence,
+    evidence_of,
 )
 from canary.stats.clusters import CLUSTERS, Clusters, Layer, cluster_of
+from canary.stats.moments import Moments, moments_of
 from canary.terms import Arm
 from tests.support.cluster_worlds import plain_log_e, plain_moments, some_clusters
 
@@ -68,6 +70,22 @@ def test_evidence_is_what_the_formulas_say(test: ClusterTest, seed: int) -> None
     assert found.abstains == ""
     assert (found.difference, found.variance, found.freedom) == pytest.approx((difference, variance, freedom), rel=1e-9)
     assert found.log_e == pytest.approx(plain_log_e(difference, variance, test), rel=1e-6, abs=1e-9)
+
+
+def test_comparisons_beside_each_other_say_to_the_last_bit_what_each_says_alone() -> None:
+    tests = [
+        a_test(effect=scale, rho=rho, delta=delta, promote=promote, outcomes=outcomes, stable_rate=0.1)
+        for scale in (0.005, 0.3)
+        for rho, delta in ((1.0, 0.0), (1.1, 0.0005))
+        for promote in (False, True)
+        for outcomes in Outcomes
+    ]
+    worlds = [some_clusters(seed, users=10 if seed == 5 else 300, worse=1 + seed / 4) for seed in range(len(tests))]
+    rows = np.stack([sum(moments_of(cells[None]) for _, cells in clusters.layers())[0] for clusters in worlds])
+    rows[3] = 0.0
+    alone = [evidence_of(Moments.of(row[None]), [test])[0] for row, test in zip(rows, tests, strict=True)]
+    assert evidence_of(Moments.of(rows), tests) == alone
+    assert {one.abstains for one in alone} == {"", UNDERPOWERED, TOO_FEW_REQUESTS}
 
 
 def test_both_sides_speak_against_their_nulls() -> None:
