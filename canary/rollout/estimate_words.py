@@ -6,10 +6,9 @@ from typing import Final
 from canary.rollout import words
 from canary.rollout.estimates import Estimate, Scale
 from canary.rollout.past import Past
-from canary.rollout.trend import is_told
+from canary.rollout.trend import is_told, least_s
 from canary.rollout.verdicts import SHADOW_GATE
 from canary.stats.evidence import MetricEvidence
-from canary.stats.forecast import least_s
 from canary.stats.intervals import Interval
 from canary.terms import Frozen
 
@@ -70,8 +69,8 @@ def forecast_of(gates_eta_s: float | None, past: Past | None, *, over: bool = Fa
 
 def _looked(past: Past | None) -> str:
     """Looks are kept by the controller that decides: a new one has none."""
-    seen_s, needed_s = (past.age_s, least_s(past.window_s)) if past is not None else (0.0, least_s())
-    return f"{words.span(seen_s)} of looks, {words.span(needed_s)} are needed"
+    seen_s = 0.0 if past is None else past.age_s
+    return f"{words.span(seen_s)} of looks, {words.span(least_s(past))} are needed"
 
 
 def _name(metric: str, of: str) -> str:

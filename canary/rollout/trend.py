@@ -6,7 +6,6 @@ from typing import Final
 
 from canary.rollout.past import WINDOW_S, Past
 from canary.rollout.state import RolloutState
-from canary.stats import forecast
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.terms import BUCKETS
 
@@ -16,12 +15,15 @@ minutes nothing would ever seem to grow."""
 
 LONGEST_S: Final = 21_600.0
 
+LEAST: Final = 0.1
+"""Of the window; a shorter history is no trend."""
+
 
 def window_of(state: RolloutState) -> float:
     """Seconds over which this stage's growth is measured: those of `ENOUGH` requests, at least 5 minutes, at most 6 hours."""
     rate_per_s = None if state.scoring is None else state.scoring.spec.rate_per_s
     segment = state.segment
-    if rate_per_s is None or segment is None:
+    if not rate_per_s or segment is None:
         return WINDOW_S
     slower_bp = min(segment.weight_bp, BUCKETS - segment.weight_bp) or segment.shadow_bp
     if not slower_bp:
@@ -42,6 +44,8 @@ def past_of(evidence: Evidence, *, age_s: float) -> Past:
 
 def rollback_eta_s(row: MetricEvidence, past: Past | None) -> float | None:
     """Seconds until a metric rolls back at its present growth; None where it does not grow, or it is too early to tell."""
+    if row.abstains:
+        return None
     return _eta_s(row.log_e_rollback, row.need_rollback, past, past.rollback.get(row.metric) if past else None)
 
 
@@ -69,7 +73,12 @@ def gates_eta_s(gates: Iterable[MetricEvidence], past: Past | None) -> float | N
 
 def is_told(past: Past | None) -> bool:
     """True where there is history enough for a forecast."""
-    return past is not None and past.age_s >= forecast.least_s(past.window_s)
+    return past is not None and past.age_s >= least_s(past)
+
+
+def least_s(past: Past | None) -> float:
+    """Seconds of history without which there is no forecast."""
+    return LEAST * (WINDOW_S if past is None else past.window_s)
 
 
 def _told(found: Iterable[tuple[str, float | None]]) -> dict[str, float]:
@@ -77,9 +86,11 @@ def _told(found: Iterable[tuple[str, float | None]]) -> dict[str, float]:
 
 
 def _eta_s(now: float | None, need: float | None, past: Past | None, then: float | None) -> float | None:
+    """0 where the threshold is reached, None where nothing grows."""
     if now is None or need is None:
         return None
-    looks = [forecast.Look(at_s=0.0, log_e=now)]
-    if past is not None and then is not None:
-        looks.insert(0, forecast.Look(at_s=-past.age_s, log_e=then))
-    return forecast.eta_s(looks, need, window_s=WINDOW_S if past is None else past.window_s)
+    if now >= need:
+        return 0.0
+    if past is None or then is None or not is_told(past) or now <= then:
+        return None
+    return (need - now) * past.age_s / (now - then)

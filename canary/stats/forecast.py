@@ -1,7 +1,6 @@
-"""Forecasts: how long until the evidence is in, from its growth so far or from a plan that has not begun."""
+"""Forecasts: how long until the evidence is in, from the growth that a plan's bets have before it begins."""
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,43 +11,8 @@ from canary.stats.contrast import Contrast, Vector
 from canary.stats.means import Effect, Margin, MeanMetric
 from canary.terms import Frozen
 
-WINDOW_S: Final = 300.0
-"""Growth is measured over the last five minutes, where there is traffic enough."""
-
-LEAST_S: Final = 30.0
-"""Of these five minutes; a shorter history is no trend."""
-
 _STEPS: Final = 60
 _LARGEST_N: Final = 2.0**40
-
-
-class Look(Frozen, frozen=True, kw_only=True):
-    """One metric's side at one look, by any clock that moves on."""
-
-    at_s: float
-    log_e: float
-
-
-def least_s(window_s: float = WINDOW_S) -> float:
-    """Seconds of history without which there is no forecast: half a minute of five."""
-    return LEAST_S * window_s / WINDOW_S
-
-
-def eta_s(looks: Sequence[Look], need: float, *, window_s: float = WINDOW_S) -> float | None:
-    """Seconds until a threshold is reached at the growth of the last `window_s`; 0 where it is, None where nothing grows.
-
-    Looks are in the order of time. None too while they span less than `least_s`.
-    """
-    if not looks:
-        return None
-    last = looks[-1]
-    if last.log_e >= need:
-        return 0.0
-    first = next(look for look in looks if look.at_s >= last.at_s - window_s)
-    span_s, growth = last.at_s - first.at_s, last.log_e - first.log_e
-    if span_s < least_s(window_s) or growth <= 0:
-        return None
-    return (need - last.log_e) * span_s / growth
 
 
 class Growth(Frozen, frozen=True, kw_only=True):

@@ -81,6 +81,32 @@ def test_out_of_time_says_how_much_longer_it_would_take() -> None:
     assert decision.because.endswith("(2/250 against 5/1,000)")
 
 
+@pytest.mark.parametrize(
+    ("age_s", "then", "now", "eta_s"),
+    [
+        (29.9, 0.0, 2.0, None),  # no trend yet
+        (30.0, 0.0, 2.0, 15.0),
+        (100.0, 0.0, 1.0, 200.0),
+        (100.0, 0.0, 0.0, None),
+        (100.0, 1.0, 0.5, None),
+        (-5.0, 0.0, 1.0, None),  # a clock that stepped back
+        (29.9, 0.0, 3.0, 0.0),
+        (100.0, None, 1.0, None),  # a metric that nobody knew then
+        (100.0, 0.0, float("-inf"), None),
+        (100.0, 0.0, float("inf"), 0.0),
+    ],
+)
+def test_time_to_a_threshold(age_s: float, then: float | None, now: float, eta_s: float | None) -> None:
+    row = a_metric(log_e_rollback=now, need_rollback=3.0)
+    past = Past(age_s=age_s, rollback={} if then is None else {"error": then})
+    assert rollback_eta_s(row, past) == (None if eta_s is None else pytest.approx(eta_s))
+
+
+def test_without_an_earlier_look_only_what_is_reached_has_a_time() -> None:
+    assert rollback_eta_s(a_metric(log_e_rollback=3.0, need_rollback=3.0), None) == 0.0
+    assert rollback_eta_s(a_metric(log_e_rollback=2.9, need_rollback=3.0), None) is None
+
+
 def test_the_slowest_gate_makes_the_forecast_and_one_that_stands_has_none() -> None:
     now = [a_metric("a", log_e_promote=2.0), a_metric("b", log_e_promote=1.0), cleared("c")]
     past = Past(age_s=100.0, promote={"a": 1.0, "b": 0.5, "c": 3.0})
@@ -103,12 +129,15 @@ def test_a_gate_that_pairs_may_open_is_forecast_by_the_sooner_of_the_two() -> No
 def test_a_gate_that_abstains_has_no_forecast() -> None:
     row = a_metric("a", log_e_promote=1.0, need_promote=3.0, promote_abstains="no_profile")
     assert promote_eta_s(row, Past(age_s=100.0, promote={"a": 0.5})) is None
+    silent = a_metric("a", log_e_rollback=1.0, need_rollback=3.0, abstains="refused")
+    assert rollback_eta_s(silent, Past(age_s=100.0, rollback={"a": 0.5})) is None
 
 
 @pytest.mark.parametrize(
     ("per_s", "phase", "weight_bp", "window_s"),
     [
         (None, Phase.CANARYING, 500, 300.0),
+        (0.0, Phase.CANARYING, 500, 300.0),
         (10.0, Phase.CANARYING, 500, 300.0),
         (0.1, Phase.CANARYING, 500, 6_000.0),  # 30 candidate requests at 18 an hour
         (0.1, Phase.CANARYING, 5_000, 600.0),

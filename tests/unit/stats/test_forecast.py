@@ -1,4 +1,4 @@
-"""Forecasts: honest about standing still, exact where growth is exact, near what simulated streams need."""
+"""Forecasts: exact where growth is exact, near what simulated streams need."""
 
 import math
 from typing import Any
@@ -8,35 +8,12 @@ import pytest
 
 from canary.stats.bets import log_factors, mixed
 from canary.stats.contrast import Contrast, Rule
-from canary.stats.forecast import Growth, Look, eta_s, mean_growth, pair_growth, rate_growth
+from canary.stats.forecast import Growth, mean_growth, pair_growth, rate_growth
 from canary.stats.means import Effect
 from tests.support.values import cost_metric, promote_margin, rollback_margin
 
 NEED = math.log(20)
 CONTRAST = Contrast(name="x", rule=Rule.BAD, age_us=1_000_000, center=0.01, effects=(0.015, 0.03, 0.1))
-
-
-def looks(*pairs: tuple[float, float]) -> list[Look]:
-    return [Look(at_s=at_s, log_e=log_e) for at_s, log_e in pairs]
-
-
-@pytest.mark.parametrize(
-    ("history", "expected"),
-    [
-        ([], None),
-        ([(0, 0.0)], None),  # no trend yet
-        ([(0, 0.0), (29, 2.0)], None),
-        ([(0, 0.0), (100, 1.0)], 200.0),
-        ([(0, 0.0), (100, 0.0)], None),
-        ([(0, 1.0), (100, 0.5)], None),
-        ([(0, 0.0), (100, 3.5)], 0.0),
-        ([(0, -50.0), (700, 0.0), (900, 1.0), (1_000, 1.0)], 600.0),  # the first minutes are forgotten
-        ([(0, -50.0), (700, 1.0), (1_000, 0.9)], None),
-    ],
-)
-def test_time_to_a_threshold(history: list[tuple[float, float]], expected: float | None) -> None:
-    found = eta_s(looks(*history), 3.0)
-    assert found == (None if expected is None else pytest.approx(expected))
 
 
 def test_growth_is_the_mean_and_spread_of_a_requests_factors() -> None:
