@@ -9,6 +9,9 @@ from canary.stats.evidence import ClassEvidence, Evidence, MetricEvidence
 from canary.stats.fleet import discoveries
 from canary.terms import Phase, Verdict
 
+ERRORS: Final = frozenset({"error_fast", "error", "error_timeout"})
+"""Rows of failures, one for each age."""
+
 SHADOW_GATE: Final = "shadow_error"
 """The row whose promote side opens the way out of the shadow; it guards nothing else."""
 
@@ -21,7 +24,7 @@ def worst_breach(evidence: Evidence | None) -> MetricEvidence | None:
     if evidence is None or evidence.abstains:
         return None
     breached = [metric for metric in evidence.metrics if metric.breached]
-    failures = [metric for metric in breached if metric.metric.startswith("error")]
+    failures = [metric for metric in breached if metric.metric in ERRORS]
     return max(failures or breached, key=_excess, default=None)
 
 

@@ -49,6 +49,11 @@ def test_errors_are_named_before_the_slowness_that_failures_are_too() -> None:
     assert decision.because.startswith("rolled back: errors ")
 
 
+def test_a_declared_metric_is_no_failure_by_its_name() -> None:
+    rows = breached("latency", log_e_rollback=300.0), breached("error_in_tools")
+    assert look(a_state(Phase.CANARYING), an_evidence(*rows)).because.startswith("rolled back: slow answers ")
+
+
 def test_the_worst_of_two_breaches_is_named() -> None:
     decision = look(a_state(Phase.CANARYING), an_evidence(breached("p50"), breached("client_error", log_e_rollback=50.0)))
     assert "rolled back: client errors " in decision.because
