@@ -22,11 +22,6 @@ class Growth(Frozen, frozen=True, kw_only=True):
     deviation: tuple[float, ...]
     log_prior: float  # of each component in the e-value
 
-    def log_e(self, n: float) -> float:
-        """The e-value's log after n requests that all go as on average."""
-        parts = np.array(self.mean) * n + self.log_prior
-        return float(np.logaddexp.reduce(parts))
-
     def requests(self, need: float, *, chance: float = 0.5) -> float | None:
         """Requests by which the threshold has been reached with this chance; None where it may never be.
 

@@ -23,7 +23,6 @@ def test_growth_is_the_mean_and_spread_of_a_requests_factors() -> None:
     assert growth.mean == pytest.approx((factors @ chances).tolist())
     assert growth.deviation == pytest.approx(np.sqrt(factors**2 @ chances - (factors @ chances) ** 2).tolist())
     assert growth.log_prior == pytest.approx(-math.log(9))
-    assert growth.log_e(1_000) == pytest.approx(float(mixed(np.full(3, -math.log(9)), 1_000 * (factors @ chances))), abs=1e-9)
 
 
 def test_the_exact_law_of_a_brownian_motion() -> None:
