@@ -11,9 +11,10 @@ from canary.rollout.counted import Counted, counted
 from canary.rollout.past import Past
 from canary.rollout.state import RolloutState, SegmentRef
 from canary.rollout.trend import promote_eta_s, rollback_eta_s
-from canary.stats.contrast import Contrast, Metric, Rule
+from canary.stats.contrast import Metric, Rule
 from canary.stats.counts import Totals
 from canary.stats.evidence import Evidence, MetricEvidence
+from canary.stats.family import counted as counts_for
 from canary.stats.intervals import (
     Interval,
     RateCounts,
@@ -38,7 +39,6 @@ VARIETY: Final = "how varied answers are has no scale"
 NO_PAIRS: Final = "no pairs are settled"
 NO_COUNTS: Final = "nothing is counted in both arms"
 _TOLERATED: Final = "error.rollback.pairs"
-_IN_WARM_UP: Final = frozenset({Rule.BAD, Rule.UNWELL})
 
 
 class Scale(StrEnum):
@@ -87,7 +87,8 @@ class _Look:
         self._scoring = scoring
         self._stage = state.stage or 0
         self._totals = totals
-        self._segments = sorted(state.segments, key=lambda segment: segment.id)
+        scored = (segment for segment in state.segments if segment.scored is not Scored.NONE)
+        self._segments = sorted(scored, key=lambda segment: segment.id)
         self._found = counted(totals, scoring, state.segments)
         self._metrics = {metric.name: metric for metric in scoring.metrics}
         self._values = {value.name: value for value in scoring.values.metrics}
@@ -194,16 +195,19 @@ class _Look:
         """A contrast's own counts, segment by segment, where the decision counts them too."""
         contrast = self._scoring.contrasts[index]
         if not contrast.pairs:
-            own = [one for one in self._found if _counts_for(contrast, one.segment)]
+            own = [one for one in self._found if self._counts_for(index, one.segment)]
             return [RateCounts(weight_bp=one.segment.weight_bp, counts=_numbers(one, index)) for one in own]
         shape = (self._scoring.strata, len(self._scoring.contrasts), 4)
         found = []
         for segment in self._segments:
             totals = self._totals.segments.get(segment.id)
-            if totals is not None and _counts_for(contrast, segment):
+            if totals is not None and self._counts_for(index, segment):
                 a, b, c, d = np.array(totals.counts, dtype=np.int64).reshape(shape)[:, index].sum(axis=0).tolist()
                 found.append(RateCounts(weight_bp=segment.weight_bp, counts=(a, b, c, d)))
         return found
+
+    def _counts_for(self, index: int, segment: SegmentRef) -> bool:
+        return bool(counts_for(self._scoring, segment.scored)[index])
 
     def _completions(self, index: int) -> list[tuple[float, int, int]]:
         own = [(one, one.four(index)) for one in self._found if one.segment.scored is Scored.ALL]
@@ -219,11 +223,6 @@ def _plain(row: MetricEvidence) -> Estimate:
     return Estimate(
         metric=row.metric, candidate=_rate(row.bad_candidate, row.n_candidate), stable=_rate(row.bad_stable, row.n_stable)
     )
-
-
-def _counts_for(contrast: Contrast, segment: SegmentRef) -> bool:
-    """A warm-up counts for errors alone."""
-    return segment.scored is Scored.ALL or (segment.scored is Scored.FAILURES and contrast.rule in _IN_WARM_UP)
 
 
 def _pooled(counts: Sequence[RateCounts]) -> tuple[float | None, float | None]:

@@ -13,7 +13,7 @@ import numpy as np
 from canary.stats.cells import ARM_SHIFT, METRIC_SHIFT, PAIR_DROP, PAIR_START, START
 from canary.stats.clustered import ClusterTest, Outcomes
 from canary.stats.clusters import Ints
-from canary.stats.contrast import CELLS, Contrast, Rule
+from canary.stats.contrast import CELLS, FAILURE_RULES, Contrast, Rule
 from canary.stats.frozen import Scoring
 from canary.stats.grid import Grid
 from canary.stats.mean_metric import Margin, MeanMetric
@@ -133,7 +133,7 @@ def refused_name(metric: ValueMetric) -> str:
 def _is_read(scoring: Scoring, index: int) -> bool:
     """Errors are compared at the timeout's age alone, and of pairs nothing else; completions are no users' (`Rule.GONE`)."""
     contrast = scoring.contrasts[index]
-    if contrast.rule is Rule.GONE or (contrast.pairs and contrast.rule not in {Rule.BAD, Rule.UNWELL}):
+    if contrast.rule is Rule.GONE or (contrast.pairs and contrast.rule not in FAILURE_RULES):
         return False
     return contrast.promote or contrast.rule is not Rule.BAD or contrast.age_us == scoring.pair_age_us
 
@@ -147,12 +147,11 @@ def _of_contrast(scoring: Scoring, index: int) -> Comparison:
         promote=contrast.promote,
         stable_rate=_center(scoring, contrast),
     )
-    failures = contrast.rule in {Rule.BAD, Rule.UNWELL}
     return Comparison(
         name=contrast.name,
         age_us=contrast.age_us,
         test=test,
-        failures=failures,
+        failures=contrast.rule in FAILURE_RULES,
         contrast=index,
         pairs=contrast.pairs,
     )
@@ -170,8 +169,7 @@ def _center(scoring: Scoring, contrast: Contrast) -> float:
 
 def _effect_of(scoring: Scoring, contrast: Contrast) -> float:
     rate = _center(scoring, contrast)
-    rare = contrast.rule in {Rule.BAD, Rule.UNWELL}
-    if rare:
+    if contrast.rule in FAILURE_RULES:
         return _rare_effect(rate, contrast.rho, contrast.delta, promote=contrast.promote)
     return max(MEAN_EFFECT * rate, LEAST_EFFECT)
 

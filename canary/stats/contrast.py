@@ -29,6 +29,9 @@ class Rule(StrEnum):
     SILENT = "silent"  # promote: the same, but a failure before the threshold was no waiting
 
 
+FAILURE_RULES: Final = frozenset({Rule.BAD, Rule.UNWELL})
+"""Of errors: a warm-up counts for these alone (`Scored.FAILURES`)."""
+
 FIRST_BYTE_RULES: Final = frozenset({Rule.TARDY, Rule.UNMET, Rule.SILENT})
 
 

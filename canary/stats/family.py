@@ -8,15 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from canary.stats.bets import bets, even, mixed, pooled_factors, stratum_factors, throughput_factors
-from canary.stats.contrast import CELLS, Contrast, Metric, Rule, Vector
+from canary.stats.contrast import CELLS, FAILURE_RULES, Contrast, Metric, Rule, Vector
 from canary.stats.frozen import Scoring
 from canary.stats.side import Ints
 from canary.terms import BUCKETS, Scored
 
 POOLED_SHARE: Final = 0.5
 """Of the rollback side's e-value; the other half is spread over the strata, to see damage in one class."""
-
-_IN_WARM_UP: Final = frozenset({Rule.BAD, Rule.UNWELL})
 
 
 class Family:
@@ -102,8 +100,8 @@ def _size(contrast: Contrast) -> int:
 
 @lru_cache(maxsize=256)
 def counted(scoring: Scoring, scored: Scored) -> npt.NDArray[np.bool_]:
-    """Which contrasts a segment counts for."""
-    return np.array([scored is Scored.ALL or contrast.rule in _IN_WARM_UP for contrast in scoring.contrasts])
+    """Which contrasts a scored segment counts for."""
+    return np.array([scored is Scored.ALL or contrast.rule in FAILURE_RULES for contrast in scoring.contrasts])
 
 
 @lru_cache(maxsize=64)
