@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from canary.config import units
-from canary.observe.sources import Place, read_source, read_text_source
+from canary.observe.sources import Place, carries_secrets, looks_secret, read_source, read_text_source
 from canary.split.spec import HeaderRule, SecretRef, UnitSpec
 from canary.terms import UnitSource
 
@@ -18,7 +18,6 @@ _COOKIE: Final = _TOKEN
 _METRIC: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 OFF: Final = "off"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET_HEADER: Final = re.compile(r"(?:.*-)?(?:authorization|api-?key|key|token|secret|password|cookie)")
 _FRAMING: Final = {
     "host",
     "content-length",
@@ -40,7 +39,7 @@ _UNSEEN: Final = _FRAMING | {
     "x-forwarded-proto",
     "x-forwarded-host",
 }
-"""What is taken out of a request before its route is looked for: nothing could ever be found there."""
+"""What is taken out of a request before its route is looked for: nothing could ever be found there, or written down."""
 
 
 def text_of(value: object, expected: str) -> str:
@@ -142,6 +141,16 @@ def seen_header(name: str) -> str:
     return lower
 
 
+def recorded_header(name: str, *, of_request: bool) -> str:
+    """A header's name in lower case that can be written down; ValueError where it never is."""
+    lower = header_name(name)
+    if carries_secrets(lower):
+        raise ValueError(f"{lower} carries secrets and is never recorded")
+    if of_request and lower in _UNSEEN:
+        raise ValueError(f"{lower} is canary's own on the way and is never recorded")
+    return lower
+
+
 def header_rule(name: str, value: object) -> HeaderRule:
     """One entry of a version's `headers`: text, a secret's reference, or null to remove it."""
     lower = header_name(name)
@@ -152,7 +161,7 @@ def header_rule(name: str, value: object) -> HeaderRule:
     if isinstance(value, dict):
         return HeaderRule(name=lower, secret=_secret(value))
     text = text_of(value, "text, {env: NAME}, {file: PATH} or null")
-    if _SECRET_HEADER.fullmatch(lower):
+    if looks_secret(lower):
         raise ValueError(f"{lower} is a secret: write {{env: NAME}} or {{file: PATH}}, a value here would be published")
     if not text:
         raise ValueError("an empty value: null removes a header")

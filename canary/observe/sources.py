@@ -42,9 +42,22 @@ FACTS: Final = {
 }
 """What is known of every answer, with its unit; those without one are 0 or 1."""
 
-NEVER_READ: Final = frozenset(
-    {"authorization", "proxy-authorization", "proxy-authenticate", "cookie", "cookie2", "set-cookie", "set-cookie2"}
+CREDENTIALS: Final = frozenset(
+    {
+        "authorization",
+        "proxy-authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "x-auth-token",
+        "x-amz-security-token",
+        "openai-organization",
+        "openai-project",
+    }
 )
+"""What a client shows to be let in: none of it reaches a candidate unless its version says so."""
+
+NEVER_READ: Final = CREDENTIALS | {"proxy-authenticate", "cookie", "cookie2", "set-cookie", "set-cookie2"}
 _SECRET: Final = re.compile(r"(?:.*-)?(?:authorization|api-?key|key|token|secret|password|cookie)")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _STATUS: Final = re.compile(r"status=([1-5])(xx|[0-9]{2})")
@@ -85,11 +98,21 @@ def pointer(text: str) -> tuple[str, ...]:
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/"))
 
 
+def looks_secret(lower: str) -> bool:
+    """Whether a header's name, in lower case, says that its value is secret."""
+    return _SECRET.fullmatch(lower) is not None
+
+
+def carries_secrets(lower: str) -> bool:
+    """Whether a header of that name, in lower case, is neither read as a metric nor written down."""
+    return lower in NEVER_READ or looks_secret(lower)
+
+
 def _header(name: str) -> str:
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"not a header's name: {name!r}")
     lower = name.lower()
-    if lower in NEVER_READ or _SECRET.fullmatch(lower):
+    if carries_secrets(lower):
         raise ValueError(f"{lower} carries secrets and is never read")
     return lower
 

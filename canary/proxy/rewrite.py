@@ -9,25 +9,14 @@ import msgspec
 from msgspec.structs import replace
 
 from canary.errors import SnapshotError
+from canary.observe import sources
 from canary.split.spec import HeaderRule, SecretRef, VersionSpec
 from canary.wire.heads import Form, RequestHead
 from canary.wire.origin import Origin
 from canary.wire.upstream import Upstream
 
 COOKIES: Final = frozenset({b"cookie", b"cookie2"})
-CREDENTIALS: Final = frozenset(
-    {
-        b"authorization",
-        b"proxy-authorization",
-        b"x-api-key",
-        b"api-key",
-        b"x-goog-api-key",
-        b"x-auth-token",
-        b"x-amz-security-token",
-        b"openai-organization",
-        b"openai-project",
-    }
-)
+CREDENTIALS: Final = frozenset(name.encode("ascii") for name in sources.CREDENTIALS)
 MARK: Final = b"x-canary-shadow"
 _NOTHING: Final = frozenset[bytes]()
 _PEER: Final = b"\0peer\0"  # stands for the client's address: no field can hold it

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from canary.errors import SnapshotError
-from canary.proxy.rewrite import COOKIES, CREDENTIALS, Target, origin_of
+from canary.observe.sources import carries_secrets
+from canary.proxy.rewrite import Target, origin_of
 from canary.proxy.shadow import ShadowSink
 from canary.split.assign import Coin
 from canary.split.spec import Answering, RouteSpec, VersionSpec
@@ -17,8 +18,6 @@ from canary.wire.upstream import Upstream
 
 ALWAYS_RECORDED: Final = ("content-encoding",)
 """Without it a captured body could not be read."""
-
-_SECRET: Final = CREDENTIALS | COOKIES | {b"set-cookie", b"set-cookie2"}
 
 
 class Route:
@@ -112,7 +111,7 @@ def _version(spec: RouteSpec, name: str) -> VersionSpec:
 def _allowed(names: tuple[str, ...]) -> dict[bytes, str]:
     """Names that may be written down; never one that carries secrets."""
     lowered = dict.fromkeys(name.lower() for name in names)
-    return {name.encode("latin-1"): name for name in lowered if name.encode("latin-1") not in _SECRET}
+    return {name.encode("latin-1"): name for name in lowered if not carries_secrets(name)}
 
 
 def make_target(

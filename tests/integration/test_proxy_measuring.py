@@ -77,8 +77,10 @@ def test_a_metrics_header_is_written_down_with_each_answers_own_value(tmp_path: 
 
 
 def test_fields_that_carry_secrets_are_not_written_down_whatever_the_snapshot_says(tmp_path: Path) -> None:
-    record = RecordSpec(request_headers=("authorization", "cookie", "x-a"), response_headers=("set-cookie", "x-cost"))
-    secrets = "Authorization: Bearer hunter2\r\nCookie: sid=hunter2\r\nX-A: 1\r\n"
+    record = RecordSpec(
+        request_headers=("authorization", "cookie", "x-session-token", "x-a"), response_headers=("set-cookie", "x-cost")
+    )
+    secrets = "Authorization: Bearer hunter2\r\nCookie: sid=hunter2\r\nX-Session-Token: hunter2\r\nX-A: 1\r\n"
     with Upstream(answering(scored())) as upstream:
         (frame,) = lives(tmp_path, a_route(a_version("v1", upstream.port), record=record), secrets)
     assert frame.request_headers == (("x-a", "1"),)
