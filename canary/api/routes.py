@@ -18,7 +18,7 @@ from canary.rollout.estimates import estimates
 from canary.rollout.families import fleet_summary
 from canary.rollout.replay import replay
 from canary.telemetry.guard import guarded
-from canary.telemetry.metrics import CALIBRATION, CONTENT_TYPE, E_VALUE, ROLLOUT, WEIGHT, exposition
+from canary.telemetry.metrics import CALIBRATION, CONTENT_TYPE, E_VALUE, ROLLOUT, TROUBLED, WEIGHT, exposition
 from canary.terms import Action
 
 SERVICES: Final = web.AppKey("services", Services)
@@ -84,11 +84,12 @@ async def _measure(services: Services) -> None:
     if services.books is None:
         return
     found = [(state, (await services.books.see(state)).evidence) for state in await services.books.rollouts.active()]
-    for gauge in (WEIGHT, ROLLOUT, E_VALUE):
+    for gauge in (WEIGHT, ROLLOUT, TROUBLED, E_VALUE):
         gauge.clear()
     for state, evidence in found:
         weight = state.segment.weight_bp if state.segment else 0
         WEIGHT.labels(state.route, state.id).set(weight / 10_000)
+        TROUBLED.labels(state.route, state.id).set(state.trouble is not None)
         flags = (str(state.paused).lower(), str(bool(state.waiting)).lower())
         ROLLOUT.labels(state.route, state.id, state.phase.value, state.stable, state.candidate, *flags).set(1)
         for metric in evidence.metrics if evidence else ():

@@ -20,6 +20,7 @@ from canary.rollout.lean import leaning
 from canary.rollout.replay import Replay
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.rollout.trend import gates_eta_s
+from canary.rollout.troubled import alerts_of
 from canary.rollout.verdicts import gates_of, verdicts_of
 from canary.split.spec import RouteSpec
 from canary.stats.profile import Profile
@@ -46,6 +47,7 @@ def rollout(state: RolloutState, seen: Sighted = NOTHING_SEEN) -> dict[str, Any]
     }
     if seen.evidence is not None:
         shown["evidence"] = seen.evidence
+    shown["alerts"] = alerts_of(state, seen.evidence, unseen=seen.unseen)
     shown["leaning"] = leaning(state)
     shown["harm"] = None if seen.harm is None else _plain(seen.harm) | {"text": told(seen.harm, state.plan.harm_budget)}
     shown["harm_budget"] = state.plan.harm_budget

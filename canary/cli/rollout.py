@@ -166,9 +166,9 @@ def print_status(found: dict[str, Any], *, metrics: bool = True) -> None:
         click.echo(f"lane:     {found['leaning']}")
     if found.get("harm"):
         click.echo(f"harm:     {found['harm']['text']}")
-    evidence = found.get("evidence")
-    for alert in (evidence or {}).get("alerts", ()):
+    for alert in found.get("alerts", ()):
         click.echo(f"alert:    {shown.printable(alert['because'])}")
+    evidence = found.get("evidence")
     if evidence:
         click.echo(
             f"evidence: {evidence['assigned_candidate']:,} candidate and {evidence['assigned_stable']:,} stable starts, "

@@ -58,7 +58,9 @@ def stands(rollout: dict[str, Any]) -> str:
         words += f" {percent(rollout['weight_bp'])} (stage {rollout['stage'] + 1} of {len(rollout['stages'])})"
     elif rollout["phase"] == "watching":
         words += f" (holdback {percent(10_000 - rollout['weight_bp'])})"
-    return words + (", paused" if rollout.get("paused") else "")
+    words += ", paused" if rollout.get("paused") else ""
+    trouble = rollout.get("trouble")
+    return words + (f", looks fail since {trouble['since'][11:19]}" if trouble else "")
 
 
 def ago(text: str) -> str:

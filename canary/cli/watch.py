@@ -75,6 +75,8 @@ class _Lines:
             return
         waiting = f" (waiting: {found['waiting']})" if found.get("waiting") else ""
         click.echo(f"{time.strftime('%H:%M:%S')}  {shown.stands(found)}: {found.get('because') or 'created'}{waiting}")
+        for alert in _troubles(found):
+            click.echo(f"          alert: {alert}")
 
 
 def _view(found: dict[str, Any]) -> "RenderableType":
@@ -88,12 +90,19 @@ def _view(found: dict[str, Any]) -> "RenderableType":
     lines = [head, Text(str(found.get("because") or "created"))]
     if found.get("waiting"):
         lines.append(Text(f"waiting: {found['waiting']}", style="yellow"))
+    lines += [Text(f"alert: {alert}", style="bold red") for alert in _troubles(found)]
     table = Table(box=None, pad_edge=False)
     for name in ("metric", "candidate", "stable", "pairs worse/better", "rollback", "promote"):
         table.add_column(name)
     for metric in (found.get("evidence") or {}).get("metrics", ()):
         table.add_row(*_cells(metric))
     return Group(*lines, table) if table.rows else Group(*lines, Text("no evidence yet", style="dim"))
+
+
+def _troubles(found: dict[str, Any]) -> list[str]:
+    """What keeps the controller, or this terminal, from looking."""
+    alerts = found.get("alerts", ())
+    return [shown.printable(alert["because"]) for alert in alerts if alert["name"] in {"trouble", "unseen"}]
 
 
 def _colour(found: dict[str, Any]) -> str:

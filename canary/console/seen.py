@@ -9,6 +9,7 @@ from canary.rollout import words
 from canary.rollout.harm import told
 from canary.rollout.lean import leaning
 from canary.rollout.state import MetricVerdict, RolloutState
+from canary.rollout.troubled import alerts_of
 from canary.stats.evidence import Evidence, MetricEvidence
 from canary.terms import Frozen, Phase, Verdict
 
@@ -87,7 +88,7 @@ def card_of(state: RolloutState, seen: Sighted, *, now: datetime) -> Card:
         samples=_samples(evidence, over=state.phase.is_final) if evidence else "",
         harm=told(seen.harm, state.plan.harm_budget) if seen.harm is not None else "",
         leaning=leaning(state),
-        alerts=tuple(alert.because for alert in evidence.alerts) if evidence else (),
+        alerts=tuple(alert.because for alert in alerts_of(state, evidence, unseen=seen.unseen)),
         no_evidence=_no_evidence(state, evidence),
         since=_since(state, now),
     )

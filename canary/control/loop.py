@@ -15,6 +15,7 @@ from canary.control.leader import Leader
 from canary.control.look import Looks, Seen
 from canary.control.notes import Notebook
 from canary.control.record import CONTROLLER, Basis, Mandate, row_of
+from canary.control.trouble import Troubles
 from canary.errors import Deposed, StaleRevision, StoreAway
 from canary.ports import Fence, SidecarAck
 from canary.rollout.apply import acknowledged, apply
@@ -49,6 +50,7 @@ class Loop:
         self._elapsed = elapsed
         self._looks = Looks(books.counters, elapsed=elapsed)
         self._notebook = Notebook()
+        self._troubles = Troubles(books.rollouts, leader)
         self._closer = Closer(books.counters, leader, elapsed=elapsed)
         self._calibrator = Calibrator(books, leader, saw=self._closer.saw, span=span, elapsed=elapsed)
 
@@ -80,7 +82,7 @@ class Loop:
 
     async def _alone(self, state: RolloutState, acks: Sequence[SidecarAck], fence: Fence) -> Deposed | StoreAway | None:
         """One rollout, so that its trouble is not the trouble of the others; returns what ends the tick."""
-        with guarded("decide"):
+        with guarded("decide") as look:
             try:
                 async with asyncio.timeout(ROLLOUT_DEADLINE_S):
                     await self._follow(state, acks, fence)
@@ -88,7 +90,7 @@ class Loop:
                 return None  # somebody moved it while we looked: the next tick looks again
             except (Deposed, StoreAway) as end:
                 return end
-        return None
+        return await self._troubles.tell(state, look.failed, fence)
 
     async def _follow(self, state: RolloutState, acks: Sequence[SidecarAck], fence: Fence) -> None:
         state = await self._acknowledge(state, acks, fence)

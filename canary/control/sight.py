@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from canary.control.books import Books
 from canary.control.look import Looks
+from canary.errors import StoreAway
 from canary.rollout.considered import seen_before
 from canary.rollout.harm import Harm
 from canary.rollout.past import Past
@@ -14,6 +15,7 @@ from canary.rollout.trend import window_of
 from canary.rollout.weighing import weighed_again
 from canary.stats.counts import Totals
 from canary.stats.evidence import Evidence
+from canary.telemetry.guard import guarded, in_short
 from canary.terms import Frozen
 
 _ROWS = 20
@@ -26,6 +28,7 @@ class Sighted(Frozen, frozen=True, kw_only=True):
     harm: Harm | None = None
     past: Past | None = None
     totals: Totals | None = None
+    unseen: str = ""  # the error that hides all of it
 
 
 NOTHING_SEEN = Sighted()
@@ -40,7 +43,19 @@ class Sight:
         self._elapsed = elapsed
 
     async def see(self, state: RolloutState) -> Sighted:
-        """One rollout as of now."""
+        """One rollout as of now; what fails hides this one and no other. Raises StoreAway."""
+        away: StoreAway | None = None
+        with guarded("look for people") as look:
+            try:
+                return await self._seen(state)
+            except StoreAway as error:
+                away = error
+        if away is not None:
+            raise away
+        assert look.failed is not None
+        return Sighted(unseen=in_short(look.failed))
+
+    async def _seen(self, state: RolloutState) -> Sighted:
         if state.phase.is_final:
             return await self._ended(state)
         seen = await self._looks.look(state)

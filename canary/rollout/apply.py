@@ -45,6 +45,7 @@ def apply(
         scoring=scoring if action is Action.START else state.scoring,
         class_shares=class_shares if action is Action.START else state.class_shares,
         ended_at=now if phase.is_final and moved else state.ended_at,
+        trouble=None if phase.is_final else state.trouble,  # nobody looks at it any more
     )
 
 

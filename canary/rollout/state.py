@@ -45,6 +45,13 @@ class SegmentRef(Frozen, frozen=True, kw_only=True):
     opened_at: datetime
 
 
+class Trouble(Frozen, frozen=True, kw_only=True):
+    """Looks at a rollout fail, one after another."""
+
+    since: datetime
+    error: str  # in one line
+
+
 class RolloutState(Frozen, frozen=True, kw_only=True):
     """One rollout; a new value for each revision."""
 
@@ -76,6 +83,7 @@ class RolloutState(Frozen, frozen=True, kw_only=True):
     resumed_at: datetime | None = None  # a stage's time limit starts anew when a person resumes it
     measures: Measures = Measures()  # of the route, as they were when the rollout was created
     class_shares: tuple[float, ...] = ()  # of the profile's requests, by stratum; empty where there are no classes
+    trouble: Trouble | None = None  # the controller's last look failed: nothing moves until one succeeds
 
     @property
     def segment(self) -> SegmentRef | None:

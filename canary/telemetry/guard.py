@@ -3,14 +3,19 @@
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self
+
+from canary.errors import CanaryError
 
 FAILURES: Final[Counter[str]] = Counter()
 """Failures by operation since the process began; exported as canary_guarded_failures_total."""
 
 _LOG: Final = logging.getLogger("canary.guard")
 _QUIET_S: Final = 10.0
+_LINE: Final = 200
+_OURS: Final = __file__.rpartition("telemetry")[0]
 _said: dict[str, tuple[float, int]] = {}
 
 
@@ -36,6 +41,31 @@ class guarded:  # noqa: N801 - reads as a verb: `with guarded("fold counters"):`
         FAILURES[self._operation] += 1
         _say(self._operation, error)
         return True
+
+
+def in_short(error: Exception) -> str:
+    """An error in one line, for pages: our own in their words; others by kind and place, as their texts may quote data."""
+    kind = type(error).__name__
+    if isinstance(error, CanaryError):
+        return f"{kind}: {error}"[:_LINE]
+    if isinstance(error, TimeoutError):
+        return f"{kind}: it takes too long"
+    return f"{kind} at {_place_of(error)}; the log has the details"
+
+
+def _place_of(error: Exception) -> str:
+    """File, line and function of ours that it came from, or the last ones of anybody's."""
+    frames = [(trace.tb_frame.f_code, trace.tb_lineno) for trace in _traces(error.__traceback__)]
+    ours = [(code, line) for code, line in frames if code.co_filename.startswith(_OURS)]
+    for code, line in (ours or frames)[-1:]:
+        return f"{code.co_filename.removeprefix(_OURS)}:{line} ({code.co_name})"
+    return "an unknown place"
+
+
+def _traces(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
 
 
 def _say(operation: str, error: Exception) -> None:

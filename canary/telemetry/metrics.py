@@ -37,6 +37,12 @@ ROLLOUT: Final = Gauge(
     ["route", "rollout", "phase", "stable", "candidate", "paused", "waiting"],
     registry=REGISTRY,
 )
+TROUBLED: Final = Gauge(
+    "canary_rollout_troubled",
+    "1 while the controller's looks at this rollout fail: nothing moves it, no guardrail guards it.",
+    ["route", "rollout"],
+    registry=REGISTRY,
+)
 E_VALUE: Final = Gauge(
     "canary_e_value",
     "Natural logarithm of the evidence, by metric and side (rollback, promote).",

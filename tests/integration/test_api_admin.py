@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from canary.errors import ConfigError, DataRefused
+from canary.errors import ConfigError, DataRefused, StoreAway
 from canary.rollout.calibration import Round
 from canary.rollout.decide import decide
 from canary.rollout.harm import Harm
-from canary.rollout.state import Before
+from canary.rollout.state import Before, Trouble
 from canary.stats.evidence import Alert
 from canary.stats.profile import Profile
 from canary.terms import Action, Phase
-from tests.support.admin_world import PAIR, AdminWorld
+from tests.support.admin_world import PAIR, AdminWorld, DamagedCounters
 from tests.support.declaring import declaring
 from tests.support.rollouts import a_metric, a_state, an_evidence, at
 from tests.support.store_rows import a_decision
@@ -338,3 +338,31 @@ async def test_calibration_tells_its_rounds_and_its_rate(client: Any, world: Adm
     found = await (await client.get("/api/v1/calibration")).json()
     assert (found["summary"]["alarms"], found["summary"]["rounds"], found["summary"]["alpha"]) == (1, 3, 0.05)
     assert found["summary"]["lower"] < 1 / 3 < found["summary"]["upper"]
+
+
+async def test_one_rollout_that_cannot_be_looked_at_hides_no_other(client: Any, world: AdminWorld) -> None:
+    broken = a_state(Phase.CANARYING, id="r1", route="bad", trouble=Trouble(since=at(0), error="ValueError at look.py:1"))
+    await world.books.rollouts.create(broken, a_decision())
+    await world.books.rollouts.create(a_state(Phase.CANARYING, id="r2"), a_decision("d2", rollout="r2"))
+    world.look_with(DamagedCounters("r1"))
+    text = await (await client.get("/metrics")).text()
+    assert 'canary_rollout_troubled{rollout="r1",route="bad"} 1.0' in text
+    assert 'canary_rollout_troubled{rollout="r2",route="chat"} 0.0' in text
+    assert 'canary_rollout_weight_ratio{rollout="r2",route="chat"} 0.05' in text
+    shown = await (await client.get("/api/v1/rollouts/r1")).json()
+    assert [alert["name"] for alert in shown["alerts"]] == ["trouble", "unseen"]
+    assert "since 2026-01-05 09:00:00 UTC has failed (ValueError at look.py:1)" in shown["alerts"][0]["because"]
+    assert shown["trouble"]["since"].startswith("2026-01-05T09:00:00")
+    assert (await (await client.get("/api/v1/rollouts/r1/evidence")).json())["metrics"] == []
+    assert (await (await client.get("/api/v1/rollouts/r2")).json())["alerts"] == []
+    assert (await (await client.get("/api/v1/rollouts?fleet=1")).json())["fleet"]["rollouts"] == []
+    page = await (await client.get("/")).text()
+    assert page.count("every look of the controller since 2026-01-05 09:00:00 UTC has failed") == 1
+    assert page.count("the numbers cannot be shown") == 1
+    assert (await client.get("/rollouts/r1")).status == 200
+
+
+async def test_a_store_that_is_away_is_said_as_such(client: Any, world: AdminWorld) -> None:
+    await world.books.rollouts.create(a_state(Phase.CANARYING), a_decision())
+    world.look_with(DamagedCounters("r1", StoreAway("connection refused")))
+    assert (await client.get("/api/v1/rollouts/r1")).status == 503

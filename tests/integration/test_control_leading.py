@@ -1,5 +1,6 @@
 """Who decides: one leader at a time, no write by a deposed one, nothing twice when a controller is killed."""
 
+from datetime import timedelta
 from itertools import pairwise
 
 import msgspec
@@ -9,14 +10,22 @@ from canary.control.books import Books
 from canary.control.enact import Wish, create_rollout, order
 from canary.control.leader import RENEW_AFTER_S, TTL_S, Leader
 from canary.control.loop import Loop
-from canary.errors import StoreAway
+from canary.errors import StoreAway, StoreError
 from canary.ports import Fence
-from canary.rollout.state import DecisionRow, RolloutState
+from canary.rollout.state import DecisionRow, RolloutState, Trouble
 from canary.rollout.transitions import MOVES, PASSED_THROUGH
 from canary.store.memory import MemoryLeases
 from canary.telemetry.guard import FAILURES
 from canary.terms import Action, Phase
-from tests.support.control_books import AwayLeases, BrokenCounters, Countdown, Killed, MortalRollouts, SlowRollouts
+from tests.support.control_books import (
+    AwayLeases,
+    BrokenCounters,
+    Countdown,
+    Killed,
+    MortalRollouts,
+    RefusingRollouts,
+    SlowRollouts,
+)
 from tests.support.control_world import Behaviour, FakeClock, World, a_config
 
 WISH = Wish(route="chat", candidate="v2")
@@ -255,6 +264,55 @@ async def test_one_bad_rollout_does_not_stop_the_others() -> None:
     assert (await world.rollouts.get(good.id)).phase is Phase.SHADOWING
     assert (await world.rollouts.get(bad.id)).phase is Phase.PENDING
     assert FAILURES["decide"] == failures + 6
+
+
+async def test_a_rollout_whose_looks_fail_says_so_since_when_and_why_until_one_succeeds() -> None:
+    world = World()
+    bad, good = await two_routes(world)
+    counters = BrokenCounters(world, "bad", ValueError("cells of ada@example.com are damaged"))
+    controller = world.controller(counters=counters)
+    for _ in range(3):
+        world.clock.seconds += 1
+        await controller.tick()
+    found = await world.rollouts.get(bad.id)
+    assert found.trouble is not None
+    assert found.trouble.since == world.clock.now() - timedelta(seconds=2), "the first of them"
+    assert found.trouble.error.startswith("ValueError at control/look.py:")
+    assert found.revision == bad.revision + 1, "told once, not at every tick"
+    assert (await world.rollouts.get(good.id)).trouble is None
+    counters.error = StoreError("a stored Profile cannot be read")
+    await controller.tick()
+    told = (await world.rollouts.get(bad.id)).trouble
+    assert told == Trouble(since=found.trouble.since, error="StoreError: a stored Profile cannot be read")
+    counters.error = None
+    await controller.tick()
+    assert (await world.rollouts.get(bad.id)).trouble is None
+    assert [row.decision.action for row in await world.rows(bad.id)][:1] == [Action.CREATE]
+
+
+async def test_trouble_stands_through_an_order_and_goes_with_the_rollout() -> None:
+    world = World()
+    bad, _ = await two_routes(world)
+    controller = world.controller(counters=BrokenCounters(world, "bad", ValueError("damaged")))
+    world.clock.seconds += 1
+    await controller.tick()
+    held = await order(world.books, bad.id, Action.HOLD, actor="bob", reason="what is this?")
+    assert held.trouble is not None
+    ended = await order(world.books, bad.id, Action.ROLL_BACK, actor="bob", reason="away with it")
+    assert (ended.phase, ended.trouble) == (Phase.ROLLED_BACK, None)
+
+
+async def test_trouble_that_cannot_be_told_stops_no_other_rollout() -> None:
+    world = World()
+    _, good = await two_routes(world)
+    refusing = RefusingRollouts(world, "bad")
+    controller = world.controller(counters=BrokenCounters(world, "bad", ValueError("damaged")), rollouts=refusing)
+    for _ in range(6):
+        world.fleet._rollout = None
+        await world.fleet.serve_second(world.clock)
+        assert await controller.tick()
+    assert refusing.refused == 6
+    assert (await world.rollouts.get(good.id)).phase is Phase.SHADOWING
 
 
 async def test_a_database_that_is_away_ends_the_tick_and_the_next_one_goes_on() -> None:

@@ -1,5 +1,6 @@
 """The admin port over the books in memory, on a real socket of its own."""
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,15 +11,15 @@ from canary.api.services import Books, Reloaded, Services
 from canary.app.admin import admin_application
 from canary.config.document import Config
 from canary.control.books import Books as ControlBooks
-from canary.control.sight import Sighted
+from canary.control.sight import Sight, Sighted
 from canary.errors import NotFound
 from canary.rollout.harm import Harm
 from canary.rollout.state import RolloutState
 from canary.stats.evidence import Evidence
 from canary.store.bodies import Bodies
-from canary.store.memory import MemoryCalibration, MemoryStore
+from canary.store.memory import MemoryCalibration, MemoryCounters, MemoryStore
 from canary.store.pairs import PairDetail, PairSide, PairSummary
-from tests.support.books import memory_books
+from tests.support.books import ManualClock, memory_books
 from tests.support.rollouts import an_evidence
 from tests.support.store_rows import a_config
 
@@ -56,6 +57,21 @@ class FakePairs:
         return PairDetail(summary=self.summary, method="POST", path="/v1/x", arm="stable", bodies=bodies)
 
 
+class DamagedCounters(MemoryCounters):
+    """Counters of which one rollout's cannot be read."""
+
+    def __init__(self, rollout: str, error: Exception | None = None) -> None:
+        super().__init__(MemoryStore(ManualClock()))
+        self._rollout = rollout
+        self._error = error or ValueError("cells are damaged")
+
+    async def freshness(self, rollout: str) -> float | None:
+        """Fails for that rollout."""
+        if rollout == self._rollout:
+            raise self._error
+        return await super().freshness(rollout)
+
+
 class AdminWorld:
     """Everything that a test of the admin port looks at."""
 
@@ -68,7 +84,7 @@ class AdminWorld:
         self.trouble: Exception | None = None
         assert self.books.clock is not None
         self.calibration = MemoryCalibration(MemoryStore(self.books.clock))
-        control = ControlBooks(
+        self.control = control = ControlBooks(
             rollouts=self.books.rollouts,
             counters=self.books.counters,
             plans=self.books.plans,
@@ -83,6 +99,11 @@ class AdminWorld:
 
     def client(self, *, token: str | None = None, host: str = "127.0.0.1") -> "TestClient[Any, Any]":
         return TestClient(TestServer(admin_application(self.services, token=token, host=host)))
+
+    def look_with(self, counters: MemoryCounters) -> None:
+        """From now on the pages look at these counters themselves."""
+        see = Sight(dataclasses.replace(self.control, counters=counters)).see
+        self.services.books = Books(control=self.control, pairs=self.pairs, see=see)
 
     async def _see(self, _: RolloutState) -> Sighted:
         if self.trouble is not None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from canary.errors import StoreAway
+from canary.errors import StoreAway, StoreError
 from canary.ports import Lease
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.store.memory import MemoryCounters, MemoryLeases, MemoryRollouts
@@ -74,6 +74,22 @@ class SlowRollouts(MemoryRollouts):
         except Exception as error:
             self.refused.append(type(error))
             raise
+
+
+class RefusingRollouts(MemoryRollouts):
+    """Rollouts that cannot be written for one route."""
+
+    def __init__(self, world: World, route: str) -> None:
+        super().__init__(world.store)
+        self._route = route
+        self.refused = 0
+
+    async def save(self, before: RolloutState, after: RolloutState, row: DecisionRow | None, **how: Any) -> RolloutState:
+        """As the book does, for other routes."""
+        if after.route == self._route:
+            self.refused += 1
+            raise StoreError(f"RolloutState {after.id} cannot be stored")
+        return await super().save(before, after, row, **how)
 
 
 class AwayLeases(MemoryLeases):

@@ -78,7 +78,8 @@ def a_rollout() -> dict[str, Any]:
         "waiting": "",
         "created_at": "2026-01-05T09:00:00+00:00",
         "harm": {"text": "3 of 100 requests to the candidate failed"},
-        "evidence": {"assigned_candidate": 250, "assigned_stable": 1_000, "pairs": 0, "alerts": [{"because": "too many"}]},
+        "alerts": [{"name": "limit:error", "because": "too many"}],
+        "evidence": {"assigned_candidate": 250, "assigned_stable": 1_000, "pairs": 0},
     }
 
 

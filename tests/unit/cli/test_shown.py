@@ -29,6 +29,11 @@ def test_exit_codes(phase: str, code: int) -> None:
         (a_rollout("watching", weight_bp=9_500), "watching (holdback 5%)"),
         (a_rollout("rolled_back"), "rolled back"),
         (a_rollout("done"), "promoted (done)"),
+        (a_rollout("done", trouble=None), "promoted (done)"),
+        (
+            a_rollout("canarying", trouble={"since": "2026-01-05T09:00:00+00:00", "error": "ValueError"}),
+            "canarying 5% (stage 1 of 2), looks fail since 09:00:00",
+        ),
     ],
 )
 def test_where_it_stands(rollout: dict[str, Any], words: str) -> None:

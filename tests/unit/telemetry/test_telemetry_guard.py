@@ -5,7 +5,9 @@ import logging
 
 import pytest
 
-from canary.telemetry.guard import FAILURES, guarded
+from canary.errors import StoreError
+from canary.stats.counts import from_bytes
+from canary.telemetry.guard import FAILURES, guarded, in_short
 from canary.telemetry.metrics import exposition
 
 
@@ -45,3 +47,23 @@ def test_failures_are_exported() -> None:
     with guarded("unit test exported"):
         raise ValueError("broken")
     assert b'canary_guarded_failures_total{operation="unit test exported"} 1.0' in exposition()
+
+
+def test_an_error_in_short_quotes_nobody_and_says_where() -> None:
+    with guarded("unit test in short") as ours:
+        from_bytes(b"ada@example.com")
+    assert ours.failed is not None
+    words = in_short(ours.failed)
+    assert words.startswith(f"{type(ours.failed).__name__} at stats/")
+    assert words.endswith("; the log has the details")
+    assert "ada" not in words
+    with guarded("unit test in short") as theirs:
+        raise ValueError("ada@example.com")
+    assert in_short(theirs.failed or ValueError()).startswith("ValueError at ")
+    assert "ada" not in in_short(theirs.failed or ValueError())
+
+
+def test_our_own_errors_keep_their_words_and_a_deadline_is_named() -> None:
+    assert in_short(StoreError("a stored Plan cannot be read")) == "StoreError: a stored Plan cannot be read"
+    assert in_short(TimeoutError()) == "TimeoutError: it takes too long"
+    assert len(in_short(StoreError("x" * 1_000))) == 200
