@@ -133,7 +133,7 @@ def refused_name(metric: ValueMetric) -> str:
 def _is_read(scoring: Scoring, index: int) -> bool:
     """Errors are compared at the timeout's age alone, and of pairs nothing else; completions are no users' (`Rule.GONE`)."""
     contrast = scoring.contrasts[index]
-    if contrast.rule is Rule.GONE or (contrast.pairs and contrast.rule not in FAILURE_RULES):
+    if index not in scoring.read or contrast.rule is Rule.GONE or (contrast.pairs and contrast.rule not in FAILURE_RULES):
         return False
     return contrast.promote or contrast.rule is not Rule.BAD or contrast.age_us == scoring.pair_age_us
 

@@ -75,3 +75,9 @@ class Metric(Frozen, frozen=True, kw_only=True):
     promote_pairs: int | None = None  # the promote contrast over pairs
     stage_pairs: tuple[int, ...] = ()  # of each early stage, the promote contrast over pairs that may open it instead
     counts_failures: bool = False  # warm-up counts for it too, and it needs `min_candidate_events`
+
+    @property
+    def contrasts(self) -> tuple[int, ...]:
+        """All of them."""
+        pairs = () if self.promote_pairs is None else (self.promote_pairs,)
+        return (*self.canary, *self.shadow, *self.promote, *pairs, *self.stage_pairs)

@@ -32,7 +32,7 @@ class Family:
         self.log_prior = np.full((len(sizes), 1, self.shape[2]), -math.inf)
         for index, size in enumerate(sizes):
             self.log_prior[index, :, :size] = -math.log(size)
-        self.rollback: tuple[int, ...] = tuple(index for index, contrast in enumerate(contrasts) if not contrast.promote)
+        self.rollback: tuple[int, ...] = tuple(index for index in sorted(scoring.read) if not contrasts[index].promote)
 
     def factors(self, weight_bp: int) -> tuple[Vector, Vector]:
         """Log factors of one segment, [contrasts, bets, strata, 4] and [contrasts, strata, bets, 4]; 0 without a coin."""

@@ -33,6 +33,11 @@ class Scoring(Frozen, frozen=True, kw_only=True, cache_hash=True):
         """Number of strata."""
         return 1 + len(self.classes)
 
+    @property
+    def read(self) -> frozenset[int]:
+        """Places of the contrasts that a metric reads; what a limit of the candidate's own counts is read by none."""
+        return frozenset(place for metric in self.metrics for place in metric.contrasts)
+
 
 @lru_cache(maxsize=64)
 def the_same(scoring: Scoring) -> Scoring:

@@ -151,7 +151,8 @@ def shape_of(scoring: Scoring) -> Shape:
 
 def read_late(scoring: Scoring) -> npt.NDArray[np.bool_]:
     """Which of a block's counts late onset's bets read: those of rollback contrasts, and of the rollback sides of values."""
-    rollback = np.repeat([not contrast.promote for contrast in scoring.contrasts], CELLS)
+    read = [place in scoring.read and not contrast.promote for place, contrast in enumerate(scoring.contrasts)]
+    rollback = np.repeat(read, CELLS)
     columns = columns_of(scoring)
     values = np.zeros(columns.size, dtype=bool)
     for metric in scoring.values.metrics:

@@ -10,9 +10,11 @@ from canary.rollout.plan import Plan
 from canary.rollout.scoring_of import scoring_spec
 from canary.rollout.signs import alerted
 from canary.rollout.state import SegmentRef
+from canary.stats.comparisons import comparisons_of
 from canary.stats.contrast import Rule
 from canary.stats.counts import SegmentTotals, Totals
 from canary.stats.evidence import Alert, Evidence
+from canary.stats.family import family_of
 from canary.stats.scoring import Scoring, freeze
 from canary.stats.values import columns_of
 from canary.terms import Better, Measures, MetricKind, MetricSpec, Phase, Scored
@@ -93,10 +95,18 @@ def test_a_quantile_has_a_counter_of_its_own_that_nothing_decides_by() -> None:
     assert (limit.name, limit.candidate_us, limit.stable_us) == ("p99.limit", 2_000_000, 2_000_000)
     assert 2_000_000 in scoring.candidate_us
     place = scoring.contrasts.index(limit)
-    assert not [one for one in scoring.metrics if place in {*one.canary, *one.shadow, *one.promote}]
+    assert place not in scoring.read
+    assert family_of(scoring).rollback == family_of(with_limits()[0]).rollback, "late onset does not bet on it either"
     without, _ = with_limits()
     assert without.metrics == scoring.metrics, "no share of the budget, and no place of another contrast, moved"
     assert not [one for one in with_limits(p99=10.0)[0].contrasts if one.name.endswith(".limit")], "past the deadline"
+
+
+def test_users_are_not_compared_by_a_limit() -> None:
+    state = a_state(plan=a_plan(limits={"p99": 2.0}), answer_timeout_s=10.0, sticky=True)
+    scoring = freeze(a_profile(), scoring_spec(state))
+    assert [one for one in scoring.contrasts if one.name == "p99.limit"]
+    assert "p99.limit" not in comparisons_of(scoring).place
 
 
 def test_a_quantile_over_its_limit_is_told_in_milliseconds() -> None:
