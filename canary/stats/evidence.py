@@ -52,6 +52,11 @@ class MetricEvidence(Frozen, frozen=True, kw_only=True):
     need_promote_pairs: float | None = None
     promote_abstains: str = ""  # why its promote side alone says nothing, e.g. "no_profile"
 
+    @classmethod
+    def of_nothing(cls, metric: str, *, unit: str = "", abstains: str = "") -> "MetricEvidence":
+        """A row without requests: one that says nothing, or that counts pairs alone."""
+        return cls(metric=metric, n_candidate=0, n_stable=0, bad_candidate=0, bad_stable=0, unit=unit, abstains=abstains)
+
     @property
     def breached(self) -> bool:
         """True where the rollback threshold is crossed with enough candidate events."""

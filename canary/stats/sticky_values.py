@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import msgspec
+
 from canary.stats.clustered import ClusterEvidence
 from canary.stats.comparisons import PARTS, decided_name, preference_name, promote_name, refused_name, rollback_name
 from canary.stats.diversity import AnswerCounts
@@ -46,21 +48,9 @@ def value_rows(look: Reader) -> Iterator[MetricEvidence]:
             yield diversity_row(metric, look.answers, look.scoring.spec, promotes=look.stage >= 0)
             continue
         if metric.abstains or metric.mean is None:
-            yield _silent(metric, metric.abstains)
+            yield MetricEvidence.of_nothing(metric.name, unit=metric.spec.unit, abstains=metric.abstains)
         else:
             yield _preference(look, metric) if metric.form is Form.PREFERENCE else _row(look, metric)
-
-
-def _silent(metric: ValueMetric, reason: str) -> MetricEvidence:
-    return MetricEvidence(
-        metric=metric.name,
-        n_candidate=0,
-        n_stable=0,
-        bad_candidate=0,
-        bad_stable=0,
-        unit=metric.spec.unit,
-        abstains=reason,
-    )
 
 
 def _row(look: Reader, metric: ValueMetric) -> MetricEvidence:
@@ -105,12 +95,8 @@ def _preference(look: Reader, metric: ValueMetric) -> MetricEvidence:
     moments = look.moments(preference_name(metric, margin))
     worse, better = (round(float(sums)) for sums in look.moments(decided_name(metric)).outcomes)
     waits = look.sentence(promote) if promote is not None else ""
-    return MetricEvidence(
-        metric=metric.name,
-        n_candidate=0,
-        n_stable=0,
-        bad_candidate=0,
-        bad_stable=0,
+    return msgspec.structs.replace(
+        MetricEvidence.of_nothing(metric.name, unit=metric.spec.unit, abstains=look.sentence(rollback)),
         pairs=round(float(moments.n[0].sum())),
         pairs_worse=worse,
         pairs_better=better,
@@ -119,9 +105,7 @@ def _preference(look: Reader, metric: ValueMetric) -> MetricEvidence:
         log_e_promote=None if promote is None else promote.log_e,
         need_promote=None if promote is None else -math.log(spec.alpha_promote),
         candidate_events=worse,
-        abstains=look.sentence(rollback),
         promote_abstains=metric.promote_abstains or waits,
-        unit=metric.spec.unit,
     )
 
 

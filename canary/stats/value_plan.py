@@ -18,8 +18,6 @@ NO_MARGIN: Final = "no_margin"
 """What is called harmless is no more than stable itself: an equal candidate could never be shown to keep to it."""
 NO_ANSWERS: Final = "no_answers"
 """Nothing was found where the answers' text was said to be."""
-STICKY: Final = "sticky units"
-"""It compares requests, and users keep their arm."""
 
 
 class Form(StrEnum):

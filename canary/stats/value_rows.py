@@ -16,7 +16,7 @@ from canary.stats.means import combined, size_of
 from canary.stats.side import Counted, Ints
 from canary.stats.spec import ScoringSpec
 from canary.stats.value_cells import columns_of_plan
-from canary.stats.value_plan import STICKY, Form, ValueMetric, ValuePlan
+from canary.stats.value_plan import Form, ValueMetric, ValuePlan
 from canary.stats.value_sides import Place, sides_of_plan
 from canary.stats.value_sums import PairCounts, arms, class_rows, means_of, pair_counts, refusals
 from canary.terms import BUCKETS, Scored
@@ -52,14 +52,9 @@ class Look:
             if metric.form is Form.DIVERSITY:
                 yield self._diversity(metric)
             elif metric.mean is None:
-                yield msgspec.structs.replace(self._empty(metric), abstains=metric.abstains)
+                yield MetricEvidence.of_nothing(metric.name, unit=metric.spec.unit, abstains=metric.abstains)
             else:
                 yield self._row(metric, Place(self._plan, metric))
-
-    def _empty(self, metric: ValueMetric) -> MetricEvidence:
-        return MetricEvidence(
-            metric=metric.name, n_candidate=0, n_stable=0, bad_candidate=0, bad_stable=0, unit=metric.spec.unit
-        )
 
     def _row(self, metric: ValueMetric, place: Place) -> MetricEvidence:
         counts = [place.canary(one.values) for one in self._coins] if metric.form is not Form.PREFERENCE else []
@@ -67,8 +62,8 @@ class Look:
         grid = place.mean.grid
         events = (int(mine[1]), int(theirs[1])) if place.mean.binary else (0, 0)
         means = means_of(place, counts) if metric.form in {Form.AMOUNT, Form.QUALITY} else (None, None)
-        row = msgspec.structs.replace(
-            self._empty(metric),
+        row = MetricEvidence(
+            metric=metric.name,
             n_candidate=int(mine.sum()),
             n_stable=int(theirs.sum()),
             bad_candidate=events[0],
@@ -80,6 +75,7 @@ class Look:
             min_events=self._spec.min_candidate_events if metric.rare else 0,
             mean_candidate=means[0],
             mean_stable=means[1],
+            unit=metric.spec.unit,
             abstains=refusals(int(mine[grid.refused]), int(theirs[grid.refused]), pairs.refused),
             promote_abstains=metric.promote_abstains,
             classes=self._classes(place, counts),
@@ -144,5 +140,4 @@ class Look:
             )
             for one, (mine, theirs) in zip(self._coins, found, strict=True)
         ]
-        row = diversity_row(metric, answers, self._spec, promotes=self._stage >= 0)
-        return msgspec.structs.replace(row, abstains=STICKY) if self._spec.sticky else row
+        return diversity_row(metric, answers, self._spec, promotes=self._stage >= 0)

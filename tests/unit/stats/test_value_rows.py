@@ -13,7 +13,7 @@ from canary.stats.facts import UNTOLD, Fact
 from canary.stats.means import MeanCounts, log_e, over_cap
 from canary.stats.side import Counted
 from canary.stats.value_cells import columns_of_plan
-from canary.stats.value_plan import NO_ANSWERS, NO_PAIRS, NO_PROFILE, STICKY
+from canary.stats.value_plan import NO_ANSWERS, NO_PAIRS, NO_PROFILE
 from canary.stats.value_sides import sides_of_plan
 from canary.terms import Arm, Scored
 from tests.support.plain_guards import preference_log_e
@@ -379,11 +379,6 @@ def test_where_no_answer_is_found_diversity_says_so() -> None:
         tally.answer(arm, a_fact(1.0, 8.0, 0.0, 8.0), times=10)
     row = rows(tally)["diversity"]
     assert (row.abstains, row.n_candidate, row.cleared) == (NO_ANSWERS, 10, False)
-
-
-def test_where_users_keep_their_arm_diversity_abstains() -> None:
-    spec = a_spec(diversity="body", sticky=True)
-    assert evidence_of(a_plan(spec), spec)["diversity"].abstains == STICKY
 
 
 def test_a_failing_candidate_is_no_better_for_costing_nothing() -> None:
