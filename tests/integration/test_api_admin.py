@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -30,12 +29,6 @@ async def world() -> AdminWorld:
     made = AdminWorld()
     await made.publish()
     return made
-
-
-@pytest.fixture
-async def client(world: AdminWorld) -> AsyncIterator[Any]:
-    async with world.client() as open_client:
-        yield open_client
 
 
 async def _created(client: Any) -> dict[str, Any]:

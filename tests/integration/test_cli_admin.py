@@ -2,26 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from click.testing import CliRunner, Result
 
 from canary.cli.main import canary
 from tests.support.admin_world import PAIR, AdminWorld
 from tests.support.declaring import declaring
-
-
-@pytest.fixture
-async def world() -> AdminWorld:
-    return AdminWorld()
-
-
-@pytest.fixture
-async def client(world: AdminWorld) -> AsyncIterator[Any]:
-    async with world.client() as open_client:
-        yield open_client
 
 
 async def typed(client: Any, *words: str) -> Result:

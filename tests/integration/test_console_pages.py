@@ -1,6 +1,5 @@
 """The console's pages: what they say, and that nothing stored becomes markup."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,17 +16,6 @@ from tests.support.store_rows import a_decision
 
 FAILED = MetricVerdict(metric="error", rollback=Verdict.FAIL, promote=Verdict.UNDECIDED, because="errors are worse")
 EVIL = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture
-async def world() -> AdminWorld:
-    return AdminWorld()
-
-
-@pytest.fixture
-async def client(world: AdminWorld) -> AsyncIterator[Any]:
-    async with world.client() as open_client:
-        yield open_client
 
 
 async def _page(client: Any, path: str) -> str:

@@ -1,10 +1,11 @@
 """The admin port over the books in memory, on a real socket of its own."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from canary.api.services import Books, Reloaded, Services
@@ -115,3 +116,14 @@ class AdminWorld:
         if self.trouble is not None:
             raise self.trouble
         return Reloaded(revision=3, changed=True, differences=("routes.chat.stable: v1 -> v2",))
+
+
+@pytest.fixture
+async def world() -> AdminWorld:
+    return AdminWorld()
+
+
+@pytest.fixture
+async def client(world: AdminWorld) -> AsyncIterator[Any]:
+    async with world.client() as open_client:
+        yield open_client
