@@ -56,10 +56,17 @@ def _lines(tally: Tally, standing: Standing) -> Iterator[str]:
     if standing.snapshot_revision is not None:
         yield from _gauge("canary_snapshot_revision", standing.snapshot_revision, text="Plan revision of the snapshot file.")
     yield from _gauge("canary_blind_seconds", tally.blind_s, text="How long nobody could judge the canary here.")
+    yield from _gauge("canary_rejected_files", tally.aside_files, text="Frames set aside in rejected/.")
+    yield from _gauge("canary_rejected_bytes", tally.aside_bytes, text="Bytes of the frames set aside in rejected/.")
+    yield from _counters(
+        "canary_rejected_unkept_total",
+        (({"reason": reason}, tally.unkept.get(reason, 0)) for reason in ("files", "bytes", "disk")),
+        text="Rejected frames that were not set aside, by the bound that was reached.",
+    )
     totals = {
         "canary_courier_frames_total": ("Frames committed.", tally.frames),
         "canary_courier_commits_total": ("Transactions committed.", tally.commits),
-        "canary_rejected_frames_total": ("Frames set aside in rejected/.", tally.rejected),
+        "canary_rejected_frames_total": ("Frames that could not be recorded.", tally.rejected),
         "canary_lost_exchanges_total": ("Exchanges and pairs whose worker died.", tally.lost),
         "canary_blind_orders_total": ("Canaries sent to stable because nobody could judge them.", tally.blind_orders),
     }

@@ -82,13 +82,25 @@ class Roster:
         return "no worker follows a snapshot"
 
     def notes(self) -> Sequence[str]:
-        """For people who ask whether this sidecar is ready: workers that serve, but not by the newest snapshot."""
+        """For people who ask whether this sidecar is ready: what serves nobody worse, and should be looked at."""
+        return (*self._behind(), *self._aside())
+
+    def _behind(self) -> Sequence[str]:
+        """Workers that serve, but not by the newest snapshot."""
         try:
             newest = read_snapshot(self._snapshot).revision
         except SnapshotError as error:
             return (f"the snapshot is not in force: {error}",)
         behind = sorted(worker for worker, revision in self._workers.following().items() if revision != newest)
         return (f"revision {newest} is not in force at {', '.join(behind)}: the log says why",) if behind else ()
+
+    def _aside(self) -> Sequence[str]:
+        """Frames that could not be recorded."""
+        kept, unkept = self.tally.aside_files, sum(self.tally.unkept.values())
+        if not kept and not unkept:
+            return ()
+        more = f", {unkept} more are gone: the folder or the disk is full" if unkept else ""
+        return (f"{kept} frames that could not be recorded stand in rejected/{more}; the log says why",)
 
     def metrics(self) -> str:
         """Prometheus' text format."""

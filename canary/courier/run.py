@@ -55,7 +55,7 @@ async def run_courier(place: Place, *, open_database: Callable[[], Awaitable[Dat
     roster = Roster(place.state_dir, tally)
     orders = LocalOrders(place.state_dir, place.sidecar)
     blind = Blindness(place.state_dir, orders, tally=tally, after_s=place.blind_after_s, serving=lambda: bool(roster.shown()))
-    port = Port(roster, orders, token=place.token, notes=blind.notes)
+    port = Port(roster, orders, token=place.token, notes=lambda: (*blind.notes(), *roster.notes()))
     runner, number = await serve(port, place.listen, token=place.token)
     _log.info("sidecar port open", port=number)
     try:
@@ -115,11 +115,11 @@ async def carry(
         sidecar=sidecar,
         records=books.records,
         watch=watch,
-        rejected=Rejected(state_dir / "rejected"),
+        rejected=Rejected(state_dir / "rejected", roster.tally),
         tally=roster.tally,
     )
     async with asyncio.TaskGroup() as group:
-        others = (refresher.run(stop), refresher.hear(stop), keep_house(books, watch, stop=stop))
+        others = (refresher.run(stop), refresher.hear(stop), keep_house(books, watch, context.rejected, stop=stop))
         down = [group.create_task(other) for other in others]
         try:
             await roster.follow(context, stop)

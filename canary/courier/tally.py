@@ -32,6 +32,9 @@ class Tally:
         self.requests: dict[tuple[str, Arm, int], int] = {}  # route, arm, status // 100
         self.durations: dict[tuple[str, Arm], Histogram] = {}
         self.rejected = 0
+        self.unkept: dict[str, int] = {}  # of these, by why they are not among the files set aside: files, bytes, disk
+        self.aside_files = 0  # in rejected/ now
+        self.aside_bytes = 0
         self.lost = 0
         self.frames = 0
         self.commits = 0

@@ -43,7 +43,11 @@ async def carry(database: Database, folder: Path, frames: list[Frame]) -> None:
     around = Surroundings(folder, a_plan_in_force(STATE))
     watch = PlanWatch(folder, around.books)
     context = Context(
-        sidecar="s", records=Recorder(database), watch=watch, rejected=Rejected(folder / "rejected"), tally=around.tally
+        sidecar="s",
+        records=Recorder(database),
+        watch=watch,
+        rejected=Rejected(folder / "rejected", around.tally),
+        tally=around.tally,
     )
     writer = a_writer(around.spool, segment_bytes=40_000)
     for part in (frames[: len(frames) // 2], frames[len(frames) // 2 :]):

@@ -228,7 +228,7 @@ class Surroundings:
             sidecar="s1",
             records=self.records,
             watch=PlanWatch(self.state_dir, self.books),
-            rejected=Rejected(self.state_dir / "rejected"),
+            rejected=Rejected(self.state_dir / "rejected", self.tally),
             tally=self.tally,
         )
         return Tail(journal, context)

@@ -93,6 +93,16 @@ async def test_ready_names_the_workers_that_serve_by_another_plan_and_the_file_t
             assert (status, "is no snapshot" in text) == (200, True)
 
 
+async def test_ready_says_that_frames_were_set_aside(tmp_path: Path) -> None:
+    _plan(tmp_path)
+    tally = Tally()
+    tally.aside_files, tally.unkept = 1_000, {"files": 20, "disk": 3}
+    with _worker(tmp_path):
+        async with _served(tmp_path, tally=tally) as client:
+            said = "1000 frames that could not be recorded stand in rejected/, 23 more are gone: the folder or the disk is full"
+            assert await client.get("/readyz") == (200, f"ok\n{said}; the log says why\n")
+
+
 async def test_alive_needs_workers_that_turn_and_are_not_restarted_for_ever(tmp_path: Path) -> None:
     async with _served(tmp_path) as client:
         assert await client.get("/livez") == (503, "no worker runs\n")

@@ -1,6 +1,8 @@
 """Plans down: what a plan means as a snapshot, when it is written, what is acknowledged."""
 
 import asyncio
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,13 @@ from canary.courier.assemble import assemble
 from canary.courier.housekeeping import keep_house
 from canary.courier.local import LocalOrders
 from canary.courier.refresh import Refresher
+from canary.courier.rejected import Rejected
 from canary.courier.watch import PlanWatch
 from canary.errors import StoreAway
 from canary.ports import PlanInForce
 from canary.store.overlay import read_overlay
 from canary.store.snapshot import good_copy, read_snapshot
+from canary.store.spool import Offset
 from canary.terms import Action, Phase
 from tests.support.courier import Surroundings, a_plan_in_force, a_rollout
 from tests.support.deadline import wait_until
@@ -158,11 +162,17 @@ async def test_a_move_that_comes_between_is_met_with_the_next_look(tmp_path: Pat
     assert len(around.rollouts.rows) == 1
 
 
-async def test_tables_are_tidied_for_the_longest_days_to_keep(tmp_path: Path) -> None:
+async def test_tables_are_tidied_for_the_longest_days_to_keep_and_files_for_the_shortest(tmp_path: Path) -> None:
     around = Surroundings(tmp_path)
+    now_s = time.time()
+    rejected = Rejected(tmp_path / "rejected", around.tally, now=lambda: now_s)
+    for byte in range(2):
+        rejected.put("j", Offset(0, byte), raw=b"x", reason="damaged")
+    os.utime(next((tmp_path / "rejected").iterdir()), (now_s - 15 * 86_400, now_s - 15 * 86_400))
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(keep_house(around.books, PlanWatch(tmp_path, around.books), stop=stop))
+        group.create_task(keep_house(around.books, PlanWatch(tmp_path, around.books), rejected, stop=stop))
         await wait_until(lambda: around.house.kept, what="the first tidying")
         stop.set()
     assert around.house.kept == [14]
+    assert around.tally.aside_files == 1
