@@ -155,13 +155,20 @@ def rare_log_e(counts: tuple[tuple[float, int, int], ...], *, rho: float, ratios
     `counts` holds (weight, candidate errors, stable errors) of each segment. Equal to the mixture of linear bets
     (r - 1) / (w rho r + 1 - w); kept as an independent check of them.
     """
+    coins = [(*_rare_logs(weight, rho, ratios), candidate, stable) for weight, candidate, stable in counts]
     terms = []
-    for ratio in ratios:
+    for place in range(len(ratios)):
         log_e = -math.log(len(ratios))
-        for weight, candidate, stable in counts:
-            null = weight * rho / (weight * rho + 1 - weight)
-            theta = weight * rho * ratio / (weight * rho * ratio + 1 - weight)
-            log_e += candidate * math.log(theta / null) + stable * math.log((1 - theta) / (1 - null))
+        for mine, theirs, candidate, stable in coins:
+            log_e += candidate * mine[place] + stable * theirs[place]
         terms.append(log_e)
     top = max(terms)
     return top + math.log(sum(math.exp(term - top) for term in terms))
+
+
+@lru_cache(maxsize=1_024)
+def _rare_logs(weight: float, rho: float, ratios: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What an error of the candidate, and one of stable, is worth to each ratio: a look asks this a dozen times."""
+    null = weight * rho / (weight * rho + 1 - weight)
+    thetas = [weight * rho * ratio / (weight * rho * ratio + 1 - weight) for ratio in ratios]
+    return tuple(math.log(theta / null) for theta in thetas), tuple(math.log((1 - theta) / (1 - null)) for theta in thetas)
