@@ -105,10 +105,15 @@ def promote_margin(metric: MeanMetric, **changes: Any) -> Margin:
 
 def bins_of(grid: Grid, values: Floats, rng: np.random.Generator) -> Ints:
     """`bin_of` of known values, with numbers drawn in place of hashes."""
+    return bins_at(grid, values, rng.random(len(values)))
+
+
+def bins_at(grid: Grid, values: Floats, numbers: Floats) -> Ints:
+    """The same with these numbers, from 0 to 1."""
     points = np.array(grid.points)
     upper = np.clip(np.searchsorted(points, values, side="left"), 1, len(points) - 1)
     share = (values - points[upper - 1]) / (points[upper] - points[upper - 1])
-    rounded = np.where(rng.random(len(values)) < share, upper, upper - 1)
+    rounded = np.where(numbers < share, upper, upper - 1)
     return np.where(values > grid.cap, grid.over, rounded)
 
 

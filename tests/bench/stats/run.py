@@ -14,12 +14,14 @@ from typing import Any, Final
 from tests.bench.figures import write_json
 from tests.bench.stats import against, few, goals
 from tests.bench.stats.curves import Table, worlds
+from tests.bench.stats.kept import seconds_of
 from tests.bench.stats.report import SCHEDULES, delay_table, false_rollback_table, goal_table, traffic_table, write
 
 RUNS: Final = 200
 GOAL_RUNS: Final = 400
 QUICK: Final = 12
 QUICK_N: Final = 24_000
+PLACES: Final = ("--json", "--out", "--keep")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     if options.figures:
         return _written(joined([json.loads(path.read_text(encoding="utf-8")) for path in options.figures]), options.out)
-    started = time.process_time()
+    started = time.process_time() - seconds_of(options.keep)
     document: dict[str, Any] = {
         "bench": "stats",
         "command": " ".join(["python -m tests.bench stats", *_told(arguments)]),
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         document["rows"] = curves(options)
         document["traffic"] = traffic(options)
     if options.goals:
-        lines = list(goals.run(options.goal_runs, options.only))
+        lines = list(goals.run(options.goal_runs, options.only, keep=options.keep))
         document["goals"] = [*against.run(document.get("rows") or []), *lines]
     document["seconds"] = time.process_time() - started
     print(as_text(document))
@@ -76,9 +78,9 @@ def _told(arguments: Sequence[str]) -> list[str]:
     """The arguments that change figures; where results go is nobody's business."""
     told, skip = [], False
     for word in arguments:
-        if skip or word in {"--json", "--out"}:
-            skip = word in {"--json", "--out"}
-        elif not word.startswith(("--json=", "--out=")):
+        if skip or word in PLACES:
+            skip = word in PLACES
+        elif not word.startswith(tuple(f"{place}=" for place in PLACES)):
             told.append(f'"{word}"' if " " in word else word)
     return told
 
@@ -92,6 +94,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="curves and goals")
     parser.add_argument("--only", help="some worlds or goals, by parts of their names, by commas")
     parser.add_argument("--quick", action="store_true", help="a dozen short runs: does it work? No figures to quote")
+    parser.add_argument("--keep", type=Path, help="folder where goal 1 of users keeps its runs: a long run that is cut goes on")
     parser.add_argument("--json", type=Path, help="where all figures go")
     parser.add_argument("--out", type=Path, help="folder of the page and its pictures, as docs/operating-curves")
     parser.add_argument("--from", dest="figures", type=Path, nargs="+", help="runs nothing: the page from figures of `--json`")
