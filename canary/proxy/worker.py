@@ -52,6 +52,7 @@ class Worker:
         self._server = Server(self._plane, ticker=self._ticker, limits=self._keeper.limits)
         self._listeners: list[asyncio.Server] = []
         self._sockets = [socket.socket(fileno=fd) for fd in options.listen_fd]
+        self._joining: set[asyncio.Task[object]] = set()
         self._drained = asyncio.Event()
         self._tick_at = 0.0
         self._counted = [0] * 6
@@ -155,14 +156,30 @@ class Worker:
             return
         self._plane.draining = True
         self._server.drain()
+        for listening in self._sockets:
+            self._take_in(listening)
         for listener in self._listeners:
             listener.close()
         _LOG.info("worker drains", extra={"connections": len(self._server.connections)})
 
+    def _take_in(self, listening: socket.socket) -> None:
+        """Accepts what lies in the queue: to close it would reset clients that are connected as far as they know."""
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except ConnectionAbortedError:
+                continue  # that client has left already
+            except OSError:
+                return
+            connection.setblocking(False)
+            task: asyncio.Task[object] = self._loop.create_task(self._loop.connect_accepted_socket(self._client, connection))
+            self._joining.add(task)
+            task.add_done_callback(self._joining.discard)
+
     def _look_for_end(self, now: float) -> None:
         since = self._server.draining_since or now
         copies = sum(len(sink.copies) for sink in self._keeper.sinks.values())
-        if (not self._server.connections and not copies) or now - since > self._keeper.limits.drain_s:
+        if not (self._server.connections or self._joining or copies) or now - since > self._keeper.limits.drain_s:
             self._drained.set()
 
     def _stop(self) -> None:

@@ -1,5 +1,6 @@
 """The plan in force: followed within a second, never by halves; arms stick, are forced or overruled; drains lose nothing."""
 
+import signal
 import socket
 import threading
 import time
@@ -222,6 +223,23 @@ def test_a_drain_answers_what_is_under_way_and_says_it_was_the_last(both: Pair, 
         assert [(answer.body, answer.value("connection")) for answer in answers] == [(b"abc", "close")] * 2
         assert worker.wait() == 0
     assert [live.side.ending for live in frames_of(Live, tmp_path)] == [Ending.WHOLE] * 2
+
+
+def test_a_drain_takes_in_who_waits_in_the_queue(both: Pair, tmp_path: Path) -> None:
+    """The worker stands still while the word to drain and then three clients come: it hears the word first."""
+    with WorkerProcess(tmp_path, _snapshot(both)) as worker:
+        worker.process.send_signal(signal.SIGSTOP)
+        worker.drain()
+        clients = [Client(worker.port) for _ in range(3)]
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        worker.listening.close()  # nobody else could take them
+        worker.process.send_signal(signal.SIGCONT)
+        for client in clients:
+            with client:
+                answer = client.answer()
+                assert (answer.body, answer.value("connection")) == (b"old", "close")
+        assert worker.wait() == 0
 
 
 def test_a_rolling_restart_under_load_loses_no_request(both: Pair, tmp_path: Path) -> None:
