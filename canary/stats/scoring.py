@@ -60,58 +60,33 @@ def ends(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, *, stratum: i
     The bin is (how it ended, first age by which it had ended, first threshold within which it stayed). Where the time to
     the first byte is guarded, a second cell says the same of it.
     """
-    keys: tuple[int, ...] = (_end(scoring, arm, start_at_us, fact, stratum),)
+    mine = arm == _CANDIDATE
+    at = stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT | (_CANDIDATE_BIT if mine else 0)
+    thresholds = scoring.candidate_us if mine else scoring.stable_us
+    keys: tuple[int, ...] = (_END | at | _bin(scoring.ages_us, thresholds, fact, _level(thresholds, fact)),)
     if scoring.first_stable_us:
-        keys += (_first(scoring, arm, start_at_us, fact, stratum),)
+        thresholds = scoring.first_candidate_us if mine else scoring.first_stable_us
+        level = bisect_left(thresholds, fact.ttfb_us) if fact.ttfb_us >= 0 else _level(thresholds, fact)
+        keys += (_FIRST_BYTE | at | _bin(scoring.ages_us, thresholds, fact, level),)
     if scoring.values.metrics:
         keys += end_cells(scoring.values, arm, fact, stratum)
     return clustered(keys, fact.unit_hash) if scoring.spec.sticky else keys
 
 
-def _end(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, stratum: int) -> int:
-    ages = scoring.ages_us
-    key = _END | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT
-    if arm == _CANDIDATE:
-        key |= _CANDIDATE_BIT
-        thresholds = scoring.candidate_us
-    else:
-        thresholds = scoring.stable_us
+def _bin(ages: tuple[int, ...], thresholds: tuple[int, ...], fact: Fact, level: int) -> int:
     levels = len(thresholds) + 1
     if fact.lost:  # its worker died: failed at every age, and no latency is known
-        return key | FAILED * (len(ages) + 1) * levels
-    age_us = fact.age_us
-    latency_us = fact.latency_us
-    if fact.failed:
-        # A failure that was never written had no latency: to the contrasts that ask what was open, it was closed.
-        status, level = FAILED, bisect_left(thresholds, latency_us)
-    elif fact.left:
-        # A client that leaves at age a exceeds T iff a >= T; one that waits until a exceeds it iff a > T.
-        status, level = LEFT, bisect_right(thresholds, latency_us if latency_us >= 0 else age_us)
-    else:
-        status, level = WELL, bisect_left(thresholds, latency_us if latency_us >= 0 else age_us)
-    return key | (status * (len(ages) + 1) + bisect_left(ages, age_us)) * levels + level
-
-
-def _first(scoring: Scoring, arm: Arm, start_at_us: int, fact: Fact, stratum: int) -> int:
-    ages = scoring.ages_us
-    key = _FIRST_BYTE | stratum << STRATUM_SHIFT | start_at_us // _SECOND_US % 60 << SECOND_SHIFT
-    if arm == _CANDIDATE:
-        key |= _CANDIDATE_BIT
-        thresholds = scoring.first_candidate_us
-    else:
-        thresholds = scoring.first_stable_us
-    levels = len(thresholds) + 1
-    if fact.lost:
-        return key | FAILED * (len(ages) + 1) * levels
+        return FAILED * (len(ages) + 1) * levels
     status = FAILED if fact.failed else LEFT if fact.left else WELL
-    if fact.ttfb_us >= 0:
-        level = bisect_left(thresholds, fact.ttfb_us)
-    elif fact.failed:
-        level = bisect_left(thresholds, fact.latency_us)
-    else:  # nothing came until the end, or until the client went
-        nearest = bisect_right if fact.left else bisect_left
-        level = nearest(thresholds, fact.latency_us if fact.latency_us >= 0 else fact.age_us)
-    return key | (status * (len(ages) + 1) + bisect_left(ages, fact.age_us)) * levels + level
+    return (status * (len(ages) + 1) + bisect_left(ages, fact.age_us)) * levels + level
+
+
+def _level(thresholds: tuple[int, ...], fact: Fact) -> int:
+    """The first threshold within which it stayed; where no first byte came, all of it was waiting for one."""
+    if fact.failed:  # one that was never written had no latency: to the contrasts that ask what was open, it was closed
+        return bisect_left(thresholds, fact.latency_us)
+    # A client that leaves at age a exceeds T iff a >= T; one that waits until a exceeds it iff a > T.
+    return bisect_right(thresholds, _latency(fact)) if fact.left else bisect_left(thresholds, _latency(fact))
 
 
 def pair_starts(scoring: Scoring, start_at_us: int, *, stratum: int = 0, unit_hash: bytes = b"") -> tuple[int, ...]:
