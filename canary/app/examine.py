@@ -20,6 +20,8 @@ from canary.app.listeners import address_of, refuse_open_admin
 from canary.errors import CanaryError
 from canary.proxy.build import build
 from canary.split.spec import SecretRef
+from canary.store.overlay import read_overlay
+from canary.store.snapshot import read_snapshot
 from canary.terms import Frozen
 
 _CONNECT_S: Final = 2.0
@@ -134,11 +136,27 @@ def _connects(upstream: str) -> str:
 def _state(home: Home) -> Iterator[Finding]:
     yield _tried("state folder", lambda: _writable(home.state_dir))
     yield _tried("spool", lambda: _spool(home))
+    yield from _in_force(home)
     status = _supervised(home)
     if status.get("flapping"):
         yield Finding(what="processes", state="fail", found=f"restarted too often: {', '.join(status['flapping'])}")
     elif status:
         yield Finding(what="processes", state="ok", found=f"running: {', '.join(status['children'])}")
+
+
+def _in_force(home: Home) -> Iterator[Finding]:
+    """The files that workers here serve by, as far as there are any."""
+    if home.snapshot.exists():
+        yield _tried("plan", lambda: f"revision {read_snapshot(home.snapshot).revision}")
+    try:
+        orders = read_overlay(home.overlay).in_words
+    except CanaryError as error:
+        yield Finding(what="local orders", state="fail", found=str(error), hint="until it can be read all routes go to stable")
+        return
+    for said in orders:
+        yield Finding(
+            what="local order", state="warn", found=said, hint="taken back by POST /local/resume/ROUTE at the sidecar"
+        )
 
 
 def _supervised(home: Home) -> dict[str, list[str]]:

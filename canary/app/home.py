@@ -37,6 +37,11 @@ class Home:
         return self.state_dir / "snapshot.json"
 
     @property
+    def overlay(self) -> Path:
+        """Orders given at this sidecar."""
+        return self.state_dir / "overlay.json"
+
+    @property
     def status(self) -> Path:
         """What the supervisor writes about its children."""
         return self.state_dir / "run" / "supervisor.json"

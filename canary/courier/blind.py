@@ -83,13 +83,10 @@ class Blindness:
         self._led = True
 
     def notes(self) -> Sequence[str]:
-        """For people who ask whether this sidecar is ready: what it did, or is about to do, by itself."""
-        notes = [
-            f"{route}: stable alone since {order.at:%Y-%m-%d %H:%M:%S} UTC: {order.reason}" for route, order in self._given()
-        ]
-        if self._after_s and not notes and self._now.longest_s >= min(SAY_S, self._after_s / 2):
-            notes.append(f"blind: {self._now.says}; after {self._after_s:g} s the canary goes to stable by itself")
-        return notes
+        """For people who ask whether this sidecar is ready: what it is about to do by itself. What it did are orders."""
+        if self._after_s and not self._given() and self._now.longest_s >= min(SAY_S, self._after_s / 2):
+            return (f"blind: {self._now.says}; after {self._after_s:g} s the canary goes to stable by itself",)
+        return ()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Looks until `stop` is set; at once where it is switched off."""

@@ -20,6 +20,7 @@ class Standing(msgspec.Struct, frozen=True):
     journals: int
     snapshot_revision: int | None
     dropped_frames: int
+    local_orders: int = 0
 
 
 def exposition(tally: Tally, standing: Standing, *, pages: Iterable[Sample] = ()) -> str:
@@ -55,6 +56,7 @@ def _lines(tally: Tally, standing: Standing) -> Iterator[str]:
     yield from _gauge("canary_journals", standing.journals, text="Journals not yet wholly committed.")
     if standing.snapshot_revision is not None:
         yield from _gauge("canary_snapshot_revision", standing.snapshot_revision, text="Plan revision of the snapshot file.")
+    yield from _gauge("canary_local_orders", standing.local_orders, text="Routes on stable alone by an order given here.")
     yield from _gauge("canary_blind_seconds", tally.blind_s, text="How long nobody could judge the canary here.")
     yield from _gauge("canary_rejected_files", tally.aside_files, text="Frames set aside in rejected/.")
     yield from _gauge("canary_rejected_bytes", tally.aside_bytes, text="Bytes of the frames set aside in rejected/.")

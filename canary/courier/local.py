@@ -62,6 +62,13 @@ class LocalOrders:
             return ()
         return [spec for spec in routes if spec.split is not None and spec.split.candidate != spec.stable]
 
+    def notes(self) -> Sequence[str]:
+        """For people who ask whether this sidecar is ready: the orders in force, or why they cannot be read."""
+        try:
+            return read_overlay(self._overlay).in_words
+        except SnapshotError as error:
+            return (f"all routes go to stable: the local orders cannot be read: {error}",)
+
     def given_by_itself(self) -> Sequence[tuple[str, OverlayOrder]]:
         """The orders in force that nobody gave. Raises SnapshotError."""
         return [(route, order) for route, order in sorted(self._read().routes.items()) if order.actor == BY_ITSELF]

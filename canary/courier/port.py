@@ -107,7 +107,8 @@ class Port:
         route = request.match_info["route"]
         actor = order.actor or "somebody at the sidecar"
         given = await self._orders.roll_back(route, reason=order.reason, actor=actor, now=datetime.now(tz=UTC))
-        return web.json_response({"route": route, "order": "to_stable", "rollout": given.rollout, "revision": given.revision})
+        said = {"route": route, "order": "to_stable", "rollout": given.rollout, "revision": given.revision}
+        return web.json_response({**said, "lasts": given.ends})
 
     async def _resume(self, request: web.Request) -> web.Response:
         await _order(request)

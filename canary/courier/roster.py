@@ -16,6 +16,7 @@ from canary.courier.tally import Tally
 from canary.courier.workers import Workers
 from canary.errors import SnapshotError
 from canary.store.journal import spool_bytes
+from canary.store.overlay import read_overlay
 from canary.store.snapshot import read_snapshot
 from canary.store.spool import journals, sweep
 
@@ -38,6 +39,7 @@ class Roster:
         self.tally = tally
         self._spool = state_dir / "journal"
         self._snapshot = state_dir / "snapshot.json"
+        self._overlay = state_dir / "overlay.json"
         self._supervisor = state_dir / "run" / "supervisor.json"
         self._workers = Workers(state_dir / "page")
         self._tails: dict[str, Tail] = {}
@@ -110,11 +112,16 @@ class Roster:
             revision = read_snapshot(self._snapshot).revision
         except SnapshotError:
             revision = None
+        try:
+            ordered = len(read_overlay(self._overlay).routes)
+        except SnapshotError:
+            ordered = 0  # the workers count it as a failure
         standing = Standing(
             spool_bytes=spool_bytes(self._spool) if self._spool.exists() else 0,
             lag_s=max(0.0, time.time() - min(ticks) / 1e6) if ticks else None,
             journals=len(journals(self._spool)),
             snapshot_revision=revision,
+            local_orders=ordered,
             dropped_frames=sum(tail.last_tick.dropped_frames for tail in living if tail.last_tick is not None),
         )
         return exposition(self.tally, standing, pages=self._workers.samples())

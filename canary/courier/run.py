@@ -55,7 +55,7 @@ async def run_courier(place: Place, *, open_database: Callable[[], Awaitable[Dat
     roster = Roster(place.state_dir, tally)
     orders = LocalOrders(place.state_dir, place.sidecar)
     blind = Blindness(place.state_dir, orders, tally=tally, after_s=place.blind_after_s, serving=lambda: bool(roster.shown()))
-    port = Port(roster, orders, token=place.token, notes=lambda: (*blind.notes(), *roster.notes()))
+    port = Port(roster, orders, token=place.token, notes=lambda: (*orders.notes(), *blind.notes(), *roster.notes()))
     runner, number = await serve(port, place.listen, token=place.token)
     _log.info("sidecar port open", port=number)
     try:

@@ -19,11 +19,25 @@ class OverlayOrder(Frozen, frozen=True, kw_only=True):
     revision: int  # of the plan in force here when it was given
     rollout: str = ""  # the rollout whose split it stops; empty where the route had none
 
+    @property
+    def ends(self) -> str:
+        """When it does, for people."""
+        return f"until rollout {self.rollout} ends" if self.rollout else "until it is taken back, later rollouts included"
+
 
 class Overlay(Frozen, frozen=True, kw_only=True):
     """Orders in force, by route name."""
 
     routes: dict[str, OverlayOrder] = {}
+
+    @property
+    def in_words(self) -> tuple[str, ...]:
+        """One line for each order in force."""
+        return tuple(
+            f"{route}: stable alone here since {order.at:%Y-%m-%d %H:%M:%S} UTC {order.ends},"
+            f" by {' '.join(order.actor.split())}: {' '.join(order.reason.split())}"
+            for route, order in sorted(self.routes.items())
+        )
 
 
 def write_overlay(path: Path, overlay: Overlay) -> None:

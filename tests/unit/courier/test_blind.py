@@ -99,7 +99,8 @@ async def test_without_commits_or_without_a_leader_it_goes_to_stable_by_itself(t
     assert sidecar.order is not None
     assert (sidecar.order.actor, sidecar.order.rollout, sidecar.order.revision) == (BY_ITSELF, "r1", 5)
     assert says in sidecar.order.reason
-    assert sidecar.blind.notes()[0].startswith("chat: stable alone since 2")
+    assert not sidecar.blind.notes()
+    assert sidecar.orders.notes()[0].startswith("chat: stable alone here since 2")
     metrics = exposition(sidecar.tally, NOTHING)
     assert "\ncanary_blind_orders_total 1\n" in metrics
     assert "\ncanary_blind_seconds 600.0\n" in metrics

@@ -19,11 +19,14 @@ from canary.courier.tally import Tally
 from canary.courier.workers import Workers
 from canary.errors import ConfigError
 from canary.observe.outcome import observe
+from canary.rollout.state import RolloutState
 from canary.store.overlay import read_overlay
 from canary.store.snapshot import write_snapshot
 from canary.telemetry.page import Page
+from canary.terms import Phase
 from tests.support.courier import a_plan_in_force, a_rollout
 from tests.support.frames import a_live, a_side
+from tests.support.rollouts import a_state
 
 Answer = tuple[int, str]
 
@@ -45,8 +48,9 @@ class _Client:
 
 @contextlib.asynccontextmanager
 async def _served(state_dir: Path, *, token: str | None = None, tally: Tally | None = None) -> AsyncIterator[_Client]:
+    orders = LocalOrders(state_dir, "s1")
     roster = Roster(state_dir, tally or Tally())
-    port = Port(roster, LocalOrders(state_dir, "s1"), token=token, notes=roster.notes)
+    port = Port(roster, orders, token=token, notes=lambda: (*orders.notes(), *roster.notes()))
     runner, number = await serve(port, "127.0.0.1:0", token=token)
     try:
         async with aiohttp.ClientSession() as session:
@@ -67,8 +71,8 @@ def _worker(state_dir: Path, revision: int = 5, number: int = 0) -> Any:
         page.close()
 
 
-def _plan(state_dir: Path) -> None:
-    snapshot = assemble(a_plan_in_force(a_rollout()), made_at_us=1)
+def _plan(state_dir: Path, *rollouts: RolloutState) -> None:
+    snapshot = assemble(a_plan_in_force(*(rollouts or (a_rollout(),))), made_at_us=1)
     assert snapshot is not None
     write_snapshot(state_dir / "snapshot.json", snapshot)
 
@@ -167,6 +171,33 @@ async def test_a_local_rollback_is_an_order_in_the_overlay_until_it_is_taken_bac
         assert (await client.post("/local/resume/chat"))[0] == 200
         assert read_overlay(tmp_path / "overlay.json").routes == {}
         assert (await client.post("/local/resume/chat"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("phase", "lasts"),
+    [
+        (Phase.SHADOWING, "until rollout r1 ends"),
+        (Phase.DONE, "until it is taken back, later rollouts included"),
+    ],
+)
+async def test_an_order_says_how_long_it_lasts_for_as_long_as_it_does(tmp_path: Path, phase: Phase, lasts: str) -> None:
+    """Without a rollout on its route nothing else would end it: it keeps later ones from this sidecar's traffic."""
+    _plan(tmp_path, a_rollout() if phase is Phase.SHADOWING else a_state(phase))
+    async with _served(tmp_path) as client:
+        with _worker(tmp_path):
+            _, text = await client.post("/local/rollback/chat", {"reason": "be\ncareful", "actor": "ada"})
+            assert json.loads(text)["lasts"] == lasts
+            status, text = await client.get("/readyz")
+            assert status == 200
+            first, order = text.splitlines()
+            assert first == "ok"
+            assert order.startswith("chat: stable alone here since 2")
+            assert order.endswith(f" UTC {lasts}, by ada: be careful")
+            assert "\ncanary_local_orders 1\n" in (await client.get("/metrics"))[1]
+            await client.post("/local/resume/chat")
+            assert await client.get("/readyz") == (200, "ok\n")
+            (tmp_path / "overlay.json").write_bytes(b"{")
+            assert "all routes go to stable" in (await client.get("/readyz"))[1]
 
 
 @pytest.mark.parametrize(
