@@ -101,7 +101,7 @@ def _mean(
     if scored <= 0:
         return f"nothing is worth more than {words.amount(cap or 0.0, row.unit)}"
     if scored >= grid.cap:
-        return f"values are cut to {words.amount(grid.cap, row.unit)} before they are averaged"
+        return f"values are cut to {words.amount(grid.cap, row.unit)} before they are averaged: give it a cap above the limit"
     mean, n = row.mean_candidate, int(counts.sum())
     if mean is None:
         return None

@@ -146,7 +146,9 @@ def test_a_limit_above_what_is_counted_of_a_value_guards_nothing() -> None:
     (alert,) = told(scoring, {"cost": 0.9 * grid.cap}, all_over, an_evidence(row))
     assert "over the limit of" in alert.because
     (alert,) = told(scoring, {"cost": grid.cap}, all_over, an_evidence(row))
-    assert alert.because.startswith("the limit on cost guards nothing: values are cut to ")
+    assert alert.because == (
+        "the limit on cost guards nothing: values are cut to 50 USD before they are averaged: give it a cap above the limit"
+    )
 
 
 def test_a_quality_has_a_floor() -> None:
