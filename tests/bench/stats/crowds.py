@@ -44,6 +44,9 @@ MEASURES: Final = Measures(
 )
 """With the default margins and shares of a cost and of a quality."""
 
+GUIDE: Final = 1 << 15
+"""Steps in which a request's user is looked for first."""
+
 PROFILE: Final = 5_000
 PROFILES: Final = 8
 """Runs take turns with this many profiles, each drawn anew: thresholds carry the noise that they have in service."""
@@ -102,7 +105,7 @@ def visits(seed: int, *, users: int, weight: float, n: int, change: Change = EQU
     """Users differ: a few send most of the requests, 2 % fail often, and each has its own speed, price, luck and taste."""
     rng = np.random.default_rng([seed, users, round(1e4 * weight), 5])
     activity = np.exp(rng.normal(0.0, 1.2, users)).cumsum()
-    user = np.minimum(np.searchsorted(activity, rng.random(n) * activity[-1]), users - 1)
+    user = _who(activity, rng.random(n) * activity[-1])
     has = rng.random(users) < weight
     fails = np.where(rng.random(users) < 0.02, 0.2, 0.001) * np.where(has, change.errors / EQUAL.errors, 1.0)
     leaves, errs = rng.gamma(1.0, LEAVES, users), rng.gamma(1.0, CLIENT_ERRORS, users)
@@ -126,6 +129,18 @@ def visits(seed: int, *, users: int, weight: float, n: int, change: Change = EQU
         quality=(1 - losses(rng, n)) * taste[user],
         rounding=rng.random((2, n)),
     )
+
+
+def _who(reach: Floats, at: Floats) -> Ints:
+    """`np.searchsorted(reach, at)` in a fifth of the time: from a guide's first guess one goes on until it is right."""
+    scale = GUIDE / reach[-1]
+    guess = np.searchsorted(reach, np.arange(-1, GUIDE + 1) / scale)  # of a step before: rounding must not skip anybody
+    found = np.minimum(guess[(at * scale).astype(np.int64)], len(reach) - 1)
+    behind = np.flatnonzero(reach[found] < at)
+    while len(behind):
+        found[behind] += 1
+        behind = behind[reach[found[behind]] < at[behind]]
+    return found
 
 
 @lru_cache(maxsize=PROFILES)

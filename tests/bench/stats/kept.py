@@ -28,7 +28,7 @@ class Kept:
         for seed in range(self.runs, runs):
             if hit(seed):
                 self._hits.append(seed)
-            pass
+            self.runs = seed + 1
             step()
             if self.runs % EACH == 0 or self.runs == runs:
                 now = time.process_time()

@@ -161,7 +161,7 @@ class _Counts:
         self._n, self._y = np.zeros(shape), np.zeros((len(self._ages_us), *shape))
         _sum(self._n, place, np.ones(world.n))
         for into, outcome in zip(self._y, means.outcomes(world, kinds), strict=True):
-            if outcome is not None:
+            if outcome is not None and outcome.any():
                 rare = np.count_nonzero(outcome) < world.n // 4
                 bad = np.flatnonzero(outcome) if rare else slice(None)
                 _sum(into, place[bad], outcome[bad])
