@@ -3,6 +3,7 @@
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,6 @@ from canary.errors import CanaryError
 if TYPE_CHECKING:
     from canary.config.document import Config
     from canary.rollout.plan import Plan
-    from canary.rollout.simulate import Question
     from canary.split.spec import RouteSpec
     from canary.stats.profile import Profile
 
@@ -72,7 +72,7 @@ def simulate(*, plan_name: str, route_name: str, config_file: Path, admin: str |
         seed=how["seed"],
         users=how["users"],
     )
-    found = report(question, runs=how["runs"], keep_going=_clock(question))
+    found = report(question, runs=how["runs"], keep_going=_clock())
     if as_json:
         shown.print_json(as_value(question, found, route=route.name, source=source))
     else:
@@ -135,9 +135,8 @@ def _profile(plan: "Plan", route: "RouteSpec", admin: str | None) -> "tuple[Prof
     return typical_profile(route.kind, first_byte=route.measures.first_byte), f"{told(route.kind)} ({why}{note})"
 
 
-def _clock(question: "Question") -> Any:
+def _clock() -> Callable[[int, int], bool]:
     """Lets runs go on for the budget, and says how far they are where somebody watches."""
-    del question
     begun, shows = time.monotonic(), sys.stderr.isatty()
 
     def keep_going(done: int, of: int) -> bool:
