@@ -31,7 +31,7 @@ from canary.stats.value_plan import Form, ValueMetric
 from canary.stats.value_sides import Place
 from canary.terms import Frozen, Scored
 
-ALPHA = 0.05
+ALPHA: Final = 0.05
 """One minus the confidence of an interval, whenever and however often it is looked at."""
 
 STICKY: Final = "users are compared, and requests have no interval that holds"

@@ -240,19 +240,15 @@ def _net_side(metric: MeanMetric, margin: Margin, found: Sequence[tuple[int, ...
 
 
 def _rate_difference(contrast: Contrast, found: Sequence[RateCounts]) -> float | None:
-    candidate, stable = _rate_means(contrast, found)
-    return None if candidate is None or stable is None else candidate - stable
-
-
-def _rate_means(contrast: Contrast, found: Sequence[RateCounts]) -> tuple[float | None, float | None]:
     if contrast.pairs:
         both, worse, better, neither = (
             np.array([one.counts for one in found], dtype=np.int64).reshape(-1, 4).sum(axis=0).tolist()
         )
         pairs = both + worse + better + neither
-        return ((both + worse) / pairs, (both + better) / pairs) if pairs else (None, None)
+        return (worse - better) / pairs if pairs else None
     parts = [one.counts for one in found if 0 < one.weight_bp < BUCKETS]
-    return _overlap([(c1, c1 + c0, s1, s1 + s0) for c1, c0, s1, s0 in parts])
+    candidate, stable = _overlap([(c1, c1 + c0, s1, s1 + s0) for c1, c0, s1, s0 in parts])
+    return None if candidate is None or stable is None else candidate - stable
 
 
 def _value_means(metric: MeanMetric, found: Sequence[MeanCounts]) -> tuple[float | None, float | None]:
