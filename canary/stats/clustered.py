@@ -15,10 +15,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from canary.stats.bets import even, mixed_apart
-from canary.stats.clusters import Clusters
 from canary.stats.contrast import Vector
 from canary.stats.mixture import one_sided_log_e
-from canary.stats.moments import Moments, moments_of, no_moments
+from canary.stats.moments import Moments
 from canary.terms import Frozen
 
 UNDERPOWERED: Final = "underpowered_clusters"
@@ -69,14 +68,6 @@ class ClusterEvidence(Frozen, frozen=True, kw_only=True):
     clusters_candidate: int = 0  # occupied
     clusters_stable: int = 0
     effective_candidate: float = 0.0  # clusters, had all of them the same number of requests
-
-
-def cluster_evidence(clusters: Clusters, test: ClusterTest) -> ClusterEvidence:
-    """The evidence of one side; a function of the integer cells alone."""
-    total = no_moments(1)
-    for _, cells in clusters.layers():
-        total += moments_of(cells[None])
-    return evidence_of(Moments.of(total), [test])[0]
 
 
 def evidence_of(moments: Moments, tests: Sequence[ClusterTest]) -> list[ClusterEvidence]:

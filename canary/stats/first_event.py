@@ -94,11 +94,6 @@ class FirstEvents:
         segments = sorted({segment for (segment, _), count in tally.items() if count})
         return {segment: (tally[segment, Arm.CANDIDATE], tally[segment, Arm.STABLE]) for segment in segments}
 
-    def __eq__(self, other: object) -> bool:
-        return self.rows() == other.rows() if isinstance(other, FirstEvents) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # it grows
-
     def _trim(self) -> None:
         """A user that is left out now stays out: as many others came before it, and only earlier events can come."""
         self._events = dict(self.rows())
@@ -107,14 +102,6 @@ class FirstEvents:
 
 def _tally(events: Iterable[FirstEvent]) -> Counter[tuple[int, Arm]]:
     return Counter((event.segment, event.arm) for event in events)
-
-
-def first_events_of(parts: Iterable[FirstEvents], *, most: int = MOST_USERS) -> FirstEvents:
-    """All of them as one."""
-    found = FirstEvents(most=most)
-    for part in parts:
-        found.add_all(part)
-    return found
 
 
 def lower_rate(events: int, n: int) -> float:
@@ -158,26 +145,6 @@ def pair_evidence(
     )
 
 
-def first_event_evidence(
-    events: FirstEvents,
-    weights_bp: Mapping[int, int],
-    *,
-    rho: float,
-    delta: float,
-    lowest_stable_rate: float,
-    users: int,
-) -> FirstEventEvidence:
-    """The evidence against mu_C <= rho * mu_S + delta.
-
-    `weights_bp` are those of all scored segments; events of others are not read. `lowest_stable_rate` is `lower_rate` of
-    the profile: delta becomes a ratio by it, rho' = rho + delta / p0. An equal candidate is safe whatever p0 is.
-    `users` is how many users there were so far, with an event or not; 0 where nobody knows.
-    """
-    return evidence_of_users(
-        events.counts(), weights_bp, rho=rho, delta=delta, lowest_stable_rate=lowest_stable_rate, users=users
-    ).marked(events.is_full)
-
-
 def evidence_of_users(
     counts: Mapping[int, tuple[int, int]],
     weights_bp: Mapping[int, int],
@@ -187,7 +154,12 @@ def evidence_of_users(
     lowest_stable_rate: float,
     users: int = 0,
 ) -> FirstEventEvidence:
-    """The same of distinct users that were counted before: by segment, candidate and stable."""
+    """The evidence against mu_C <= rho * mu_S + delta of distinct users: by segment, candidate and stable.
+
+    `weights_bp` are those of all scored segments; events of others are not read. `lowest_stable_rate` is `lower_rate` of
+    the profile: delta becomes a ratio by it, rho' = rho + delta / p0. An equal candidate is safe whatever p0 is.
+    `users` is how many users there were so far, with an event or not; 0 where nobody knows.
+    """
     known = [(segment, found) for segment, found in sorted(counts.items()) if 0 < weights_bp.get(segment, 0) < BUCKETS]
     candidate = sum(found[0] for _, found in known)
     stable = sum(found[1] for _, found in known)

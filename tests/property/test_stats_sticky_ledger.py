@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canary.stats.clustered import cluster_evidence
-from canary.stats.clusters import Clusters, Layer, cluster_of
+from canary.stats.clusters import Ints, cluster_of
 from canary.stats.comparisons import comparisons_of
 from canary.stats.first_event import FirstEventRow
 from canary.stats.scoring import Fact
@@ -18,6 +17,7 @@ from canary.stats.sticky_weigh import Look, weigh_sticky
 from canary.stats.unit_answers import said_metric
 from canary.stats.unit_events import late_metric
 from canary.terms import Arm, Scored
+from tests.support.cluster_worlds import evidence, no_cells
 from tests.support.moving_rows import MovingRows
 from tests.support.plain_scores import Request, canary_place, counts
 from tests.support.scorings import a_horizon, a_scoring_of_classes, a_segment, rows_of_requests, split_over
@@ -133,7 +133,7 @@ def test_whole_minutes_are_counted_as_the_definitions_say(found: list[Request], 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**20))
 def test_evidence_of_clusters_is_that_of_their_definition(seed: int) -> None:
-    """Against `Clusters`, filled request by request with plain scores."""
+    """Against cells that are filled request by request with plain scores."""
     rng = np.random.default_rng(seed)
     found = [
         Request(
@@ -162,12 +162,12 @@ def test_evidence_of_clusters_is_that_of_their_definition(seed: int) -> None:
     for comparison in comparisons_of(SCORING).all:
         if comparison.contrast < 0 or comparison.pairs:
             continue
-        clusters, contrast = Clusters(), SCORING.contrasts[comparison.contrast]
+        layers: dict[tuple[int, int], Ints] = {}
         for request in found:
-            layer = Layer(8, request.stratum, request.start_us // MINUTE_US // 10)
-            bad = canary_place(contrast, request) % 2 == 0
-            clusters.add(layer, request.arm, cluster_of(request.fact.unit_hash), outcome=int(bad))
-        expected, seen = cluster_evidence(clusters, comparison.test), look.said(comparison.name)
+            cells = layers.setdefault((request.stratum, request.start_us // MINUTE_US // 10), no_cells()[0])
+            bad = canary_place(SCORING.contrasts[comparison.contrast], request) % 2 == 0
+            cells[0 if request.arm is Arm.CANDIDATE else 1, cluster_of(request.fact.unit_hash)] += (1, int(bad))
+        expected, seen = evidence(np.stack([*layers.values()]), comparison.test), look.said(comparison.name)
         assert (seen.n_candidate, seen.clusters_candidate) == (expected.n_candidate, expected.clusters_candidate)
         assert seen.difference == pytest.approx(expected.difference, abs=1e-12)
         assert seen.log_e == pytest.approx(expected.log_e, abs=1e-9)

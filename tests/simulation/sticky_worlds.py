@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from canary.stats.bets import rare_log_e
-from canary.stats.clustered import ClusterTest, Outcomes, cluster_evidence
-from canary.stats.clusters import CLUSTERS, Clusters, Layer
-from canary.stats.first_event import RATIOS, FirstEvent, FirstEvents, first_event_evidence, lower_rate
+from canary.stats.clustered import ClusterTest, Outcomes, evidence_of
+from canary.stats.clusters import CLUSTERS
+from canary.stats.first_event import RATIOS, FirstEvent, FirstEvents, evidence_of_users, lower_rate
+from canary.stats.moments import Moments, moments_of, no_moments
 from canary.terms import Arm
 
 Ints = npt.NDArray[np.int64]
@@ -65,13 +66,12 @@ def by_first_events(world: Requests, weight: float, *, rho: float = 1.0, delta: 
         for index in (np.flatnonzero(world.failed[new]) + new.start).tolist():
             arm = Arm.CANDIDATE if world.candidate[index] else Arm.STABLE
             events.add(int(world.user[index]).to_bytes(8, "big"), FirstEvent(index, SEGMENT, arm))
-        said = first_event_evidence(
-            events,
+        said = evidence_of_users(
+            events.counts(),
             {SEGMENT: round(1e4 * weight)},
             rho=rho,
             delta=delta,
             lowest_stable_rate=lower_rate(25, 5_000),
-            users=0,
         )
         if said.log_e >= NEED:
             return new.stop
@@ -92,16 +92,15 @@ def by_requests(world: Requests, weight: float) -> int | None:
 def by_clusters(world: Requests, y: Ints, test: ClusterTest, *, cluster: Ints | None = None, need: float = NEED) -> int | None:
     """After how many requests the clusters' evidence crosses; `cluster`: of each request, of its user if not given."""
     place = world.user * 2_654_435_761 % 2**32 % CLUSTERS if cluster is None else cluster
-    clusters = Clusters()
+    settled, cells = no_moments(1), np.zeros((1, len(ARMS), CLUSTERS, 2), dtype=np.int64)
     for new in looks(len(world.user)):
-        layer = Layer(SEGMENT, 0, new.start // BLOCK)
-        for index, arm in enumerate(ARMS):
-            there = new.start + np.flatnonzero(world.candidate[new] == (index == 0))
-            requests = np.bincount(place[there], minlength=CLUSTERS)
-            outcomes = np.bincount(place[there], weights=y[there], minlength=CLUSTERS)
-            for found in np.flatnonzero(requests).tolist():
-                clusters.add(layer, arm, found, outcome=int(outcomes[found]), requests=int(requests[found]))
-        if cluster_evidence(clusters, test).log_e >= need:
+        if new.start % BLOCK == 0:
+            settled, cells = settled + moments_of(cells), np.zeros_like(cells)
+        for arm in range(len(ARMS)):
+            there = new.start + np.flatnonzero(world.candidate[new] == (arm == 0))
+            cells[0, arm, :, 0] += np.bincount(place[there], minlength=CLUSTERS)
+            cells[0, arm, :, 1] += np.bincount(place[there], weights=y[there], minlength=CLUSTERS).astype(np.int64)
+        if evidence_of(Moments.of(settled + moments_of(cells)), [test])[0].log_e >= need:
             return new.stop
     return None
 

@@ -6,29 +6,39 @@ from statistics import NormalDist
 
 import numpy as np
 
-from canary.stats.clustered import ClusterTest
-from canary.stats.clusters import CLUSTERS, Clusters, Layer
-from canary.terms import Arm
-
-ARMS = (Arm.CANDIDATE, Arm.STABLE)
+from canary.stats.clustered import ClusterEvidence, ClusterTest, evidence_of
+from canary.stats.clusters import CLUSTERS, Ints
+from canary.stats.moments import Moments, moments_of, no_moments
 
 
-def some_clusters(seed: int, *, layers: int = 2, users: int = 300, rate: float = 0.1, worse: float = 1.0) -> Clusters:
+def no_cells(layers: int = 1) -> Ints:
+    """[layers, arm, cluster, (n, Y)], arm 0 the candidate."""
+    return np.zeros((layers, 2, CLUSTERS, 2), dtype=np.int64)
+
+
+def evidence(cells: Ints, test: ClusterTest) -> ClusterEvidence:
+    """Of such layers."""
+    total = no_moments(1)
+    for layer in cells:
+        total += moments_of(layer[None])
+    return evidence_of(Moments.of(total), [test])[0]
+
+
+def some_clusters(seed: int, *, layers: int = 2, users: int = 300, rate: float = 0.1, worse: float = 1.0) -> Ints:
     """Requests of users, half of them the candidate's; each user fails at a rate of its own."""
     rng = np.random.default_rng(seed)
-    found = Clusters()
+    found = no_cells(layers)
     for user in range(users):
-        arm = ARMS[user % 2]
-        own = min(1.0, rate * rng.gamma(2.0, 0.5) * (worse if arm is Arm.CANDIDATE else 1.0))
+        arm = user % 2
+        own = min(1.0, rate * rng.gamma(2.0, 0.5) * (1.0 if arm else worse))
         for block in range(layers):
             n = int(rng.integers(1, 12))
-            found.add(Layer(7, 0, block), arm, int(rng.integers(CLUSTERS)), outcome=int(rng.binomial(n, own)), requests=n)
+            found[block, arm, int(rng.integers(CLUSTERS))] += (n, int(rng.binomial(n, own)))
     return found
 
 
-def plain_moments(clusters: Clusters, test: ClusterTest) -> tuple[float, float, float]:
+def plain_moments(layers: Ints, test: ClusterTest) -> tuple[float, float, float]:
     """D, V and nu, sum by sum."""
-    layers = [cells for _, cells in clusters.layers()]
     n_of = [[int(cells[arm, :, 0].sum()) for arm in (0, 1)] for cells in layers]
     om = [c * s / (c + s) for c, s in n_of]
     total = sum(om)

@@ -14,27 +14,25 @@ from canary.stats.clustered import (
     UNDERPOWERED,
     ClusterTest,
     Outcomes,
-    cluster_evidence,
     evidence_of,
 )
-from canary.stats.clusters import CLUSTERS, Clusters, Layer, cluster_of
+from canary.stats.clusters import CLUSTERS, Ints, cluster_of
 from canary.stats.moments import Moments, moments_of
-from canary.terms import Arm
-from tests.support.cluster_worlds import plain_log_e, plain_moments, some_clusters
+from tests.support.cluster_worlds import evidence, no_cells, plain_log_e, plain_moments, some_clusters
 
-ONE = Layer(7, 0, 0)
+CANDIDATE, STABLE = 0, 1
 
 
 def a_test(**changes: Any) -> ClusterTest:
     return ClusterTest(**{"effect": 0.05, **changes})
 
 
-def even(*, clusters: int = 60, n: int = 10, bad: tuple[int, int] = (2, 2), layer: Layer = ONE) -> Clusters:
+def even(*, clusters: int = 60, n: int = 10, bad: tuple[int, int] = (2, 2)) -> Ints:
     """Both arms alike, but for how many of a cluster's requests failed in every second cluster."""
-    found = Clusters()
-    for arm, failed in zip((Arm.CANDIDATE, Arm.STABLE), bad, strict=True):
-        for cluster in range(clusters):
-            found.add(layer, arm, cluster, outcome=failed * (cluster % 2), requests=n)
+    found = no_cells()
+    found[0, :, :clusters, 0] = n
+    for arm, failed in enumerate(bad):
+        found[0, arm, 1:clusters:2, 1] = failed
     return found
 
 
@@ -65,7 +63,7 @@ def test_clusters_are_even_and_independent_of_buckets() -> None:
 )
 def test_evidence_is_what_the_formulas_say(test: ClusterTest, seed: int) -> None:
     clusters = some_clusters(seed)
-    found = cluster_evidence(clusters, test)
+    found = evidence(clusters, test)
     difference, variance, freedom = plain_moments(clusters, test)
     assert found.abstains == ""
     assert (found.difference, found.variance, found.freedom) == pytest.approx((difference, variance, freedom), rel=1e-9)
@@ -81,7 +79,7 @@ def test_comparisons_beside_each_other_say_to_the_last_bit_what_each_says_alone(
         for outcomes in Outcomes
     ]
     worlds = [some_clusters(seed, users=10 if seed == 5 else 300, worse=1 + seed / 4) for seed in range(len(tests))]
-    rows = np.stack([sum(moments_of(cells[None]) for _, cells in clusters.layers())[0] for clusters in worlds])
+    rows = np.stack([sum(moments_of(cells[None]) for cells in layers)[0] for layers in worlds])
     rows[3] = 0.0
     alone = [evidence_of(Moments.of(row[None]), [test])[0] for row, test in zip(rows, tests, strict=True)]
     assert evidence_of(Moments.of(rows), tests) == alone
@@ -91,95 +89,80 @@ def test_comparisons_beside_each_other_say_to_the_last_bit_what_each_says_alone(
 def test_both_sides_speak_against_their_nulls() -> None:
     worse, equal = some_clusters(4, worse=3.0), some_clusters(4)
     rollback, promote = a_test(rho=1.1), a_test(rho=1.5, delta=0.05, promote=True, stable_rate=0.1)
-    assert cluster_evidence(worse, rollback).log_e > math.log(1000) > 0 > cluster_evidence(equal, rollback).log_e
-    assert cluster_evidence(worse, promote).log_e < 0 < math.log(20) < cluster_evidence(equal, promote).log_e
+    assert evidence(worse, rollback).log_e > math.log(1000) > 0 > evidence(equal, rollback).log_e
+    assert evidence(worse, promote).log_e < 0 < math.log(20) < evidence(equal, promote).log_e
 
 
 def test_layers_are_compared_within() -> None:
     """A daily wave that meets a ramp: the candidate has its requests when everything fails more often."""
-    quiet, busy = even(n=90, bad=(0, 0)), Clusters()
+    quiet, busy = even(n=90, bad=(0, 0)), no_cells()
     for cluster in range(60):
-        busy.add(Layer(8, 0, 6), Arm.CANDIDATE, cluster, outcome=cluster % 3 + 20, requests=90)
-        busy.add(Layer(8, 0, 6), Arm.STABLE, cluster, outcome=cluster % 3 + 2, requests=9)
-    layered, pooled = Clusters(), Clusters()
-    for part in (quiet, busy):
-        layered.add_all(part)
-        for _, cells in part.layers():
-            for index, arm in enumerate((Arm.CANDIDATE, Arm.STABLE)):
-                for cluster in range(CLUSTERS):
-                    n, y = cells[index, cluster].tolist()
-                    pooled.add(ONE, arm, cluster, outcome=y, requests=n)
-    assert cluster_evidence(layered, a_test()).log_e < math.log(2)
-    assert cluster_evidence(pooled, a_test()).log_e > math.log(1000)
+        busy[0, CANDIDATE, cluster] = (90, cluster % 3 + 20)
+        busy[0, STABLE, cluster] = (9, cluster % 3 + 2)
+    assert evidence(np.concatenate([quiet, busy]), a_test()).log_e < math.log(2)
+    assert evidence(quiet + busy, a_test()).log_e > math.log(1000)
 
 
 def test_one_heavy_user_is_one_user() -> None:
     """A broken user of 2,000 requests: certain to who counts requests, nothing to who counts users."""
     found = even(bad=(1, 1))
-    found.add(ONE, Arm.CANDIDATE, 3, outcome=1_900, requests=2_000)
-    said = cluster_evidence(found, a_test())
+    found[0, CANDIDATE, 3] += (2_000, 1_900)
+    said = evidence(found, a_test())
     assert said.difference > 0.5
     assert said.log_e < math.log(20)
 
 
 @pytest.mark.parametrize("clusters", [0, 1, 2, LEAST_CLUSTERS - 1])
 def test_few_clusters_are_underpowered(clusters: int) -> None:
-    said = cluster_evidence(even(clusters=clusters, bad=(9, 0)), a_test())
+    said = evidence(even(clusters=clusters, bad=(9, 0)), a_test())
     assert (said.abstains, said.log_e) == (UNDERPOWERED, 0.0)
-    assert cluster_evidence(even(clusters=LEAST_CLUSTERS, bad=(9, 0)), a_test()).log_e > 0
+    assert evidence(even(clusters=LEAST_CLUSTERS, bad=(9, 0)), a_test()).log_e > 0
 
 
 def test_without_any_failure_there_is_no_variance() -> None:
-    assert cluster_evidence(even(bad=(0, 0)), a_test()).abstains == TOO_FEW_EVENTS
-    assert cluster_evidence(even(bad=(0, 0), clusters=2), a_test()).variance == 0.0
+    assert evidence(even(bad=(0, 0)), a_test()).abstains == TOO_FEW_EVENTS
+    assert evidence(even(bad=(0, 0), clusters=2), a_test()).variance == 0.0
 
 
 def test_a_layer_without_both_arms_is_left_out() -> None:
-    found, alone = even(bad=(3, 2)), even(bad=(3, 2))
-    for cluster in range(9):
-        found.add(Layer(9, 0, 1), Arm.STABLE, cluster, outcome=9, requests=9)
-    found.add(Layer(9, 0, 1), Arm.CANDIDATE, 5, outcome=0, requests=50)  # one cluster has no spread to read
-    assert cluster_evidence(found, a_test()) == cluster_evidence(alone, a_test())
+    alone, other = even(bad=(3, 2)), no_cells()
+    other[0, STABLE, :9] = (9, 9)
+    other[0, CANDIDATE, 5] = (50, 0)  # one cluster has no spread to read
+    assert evidence(np.concatenate([alone, other]), a_test()) == evidence(alone, a_test())
 
 
 def test_promotion_waits_for_expected_events() -> None:
     waits = a_test(promote=True, rho=1.5, delta=0.001, stable_rate=0.0001, effect=0.0001)  # 30 of 26,087
     few, enough = even(bad=(0, 0), n=434), even(bad=(0, 0), n=435)  # of 60 clusters each
-    assert cluster_evidence(few, waits).abstains == TOO_FEW_EVENTS
-    said = cluster_evidence(enough, waits)
+    assert evidence(few, waits).abstains == TOO_FEW_EVENTS
+    said = evidence(enough, waits)
     assert said.abstains == ""
     assert said.log_e > math.log(20)  # a service without any failure promotes
 
 
 def test_a_lucky_candidate_is_not_certain() -> None:
     """No failure of its own and a stable arm that is well known: the variance is at least that of the margin."""
-    found = Clusters()
-    for cluster in range(CLUSTERS):
-        found.add(ONE, Arm.CANDIDATE, cluster, outcome=0, requests=130)
-        found.add(ONE, Arm.STABLE, cluster, outcome=cluster % 2, requests=10_000)
-    said = cluster_evidence(found, a_test(promote=True, rho=1.0, delta=0.002, effect=0.002, stable_rate=0.00005))
+    found = no_cells()
+    found[0, CANDIDATE, :, 0] = 130
+    found[0, STABLE, :, 0] = 10_000
+    found[0, STABLE, 1::2, 1] = 1
+    said = evidence(found, a_test(promote=True, rho=1.0, delta=0.002, effect=0.002, stable_rate=0.00005))
     assert said.variance > 0.00205 / (128 * 130)
     assert said.log_e < 0.6 * 34  # 33 failures were expected of it
 
 
 def test_promotion_of_means_waits_for_requests_and_users() -> None:
     cost = a_test(promote=True, outcomes=Outcomes.MEAN, rho=1.1)
-    assert cluster_evidence(even(n=33, bad=(3, 3)), cost).abstains == TOO_FEW_REQUESTS
+    assert evidence(even(n=33, bad=(3, 3)), cost).abstains == TOO_FEW_REQUESTS
     found = even(n=34, bad=(3, 3))
-    assert cluster_evidence(found, cost).abstains == ""
-    found.add(ONE, Arm.CANDIDATE, 1, outcome=100, requests=3_000)
-    said = cluster_evidence(found, cost)
+    assert evidence(found, cost).abstains == ""
+    found[0, CANDIDATE, 1] += (3_000, 100)
+    said = evidence(found, cost)
     assert said.effective_candidate < 16
     assert said.abstains == UNDERPOWERED
-    assert cluster_evidence(found, a_test(outcomes=Outcomes.MEAN, rho=1.1)).abstains == ""  # rolling back does not wait
-
-
-@pytest.mark.parametrize(("cluster", "outcome", "requests"), [(128, 0, 1), (-1, 0, 1), (0, -1, 1), (0, 1, -1)])
-def test_counts_that_cannot_be_are_refused(cluster: int, outcome: int, requests: int) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        Clusters().add(ONE, Arm.STABLE, cluster, outcome=outcome, requests=requests)
+    assert evidence(found, a_test(outcomes=Outcomes.MEAN, rho=1.1)).abstains == ""  # rolling back does not wait
 
 
 def test_an_effect_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="effect"):
-        cluster_evidence(Clusters(), a_test(effect=0.0))
+        evidence(no_cells(), a_test(effect=0.0))

@@ -14,8 +14,7 @@ from canary.stats.first_event import (
     FirstEvent,
     FirstEventEvidence,
     FirstEvents,
-    first_event_evidence,
-    first_events_of,
+    evidence_of_users,
     lower_rate,
 )
 from canary.terms import Arm
@@ -37,7 +36,7 @@ def some(*found: tuple[int, int, int, Arm], most: int = 50_000) -> FirstEvents:
 
 def evidence(events: FirstEvents, **changes: Any) -> FirstEventEvidence:
     usual = {"weights_bp": {7: 500, 8: 2_500}, "rho": 1.0, "delta": 0.0, "lowest_stable_rate": 0.004, "users": 1_000}
-    return first_event_evidence(events, **{**usual, **changes})
+    return evidence_of_users(events.counts(), **{**usual, **changes}).marked(events.is_full)
 
 
 def test_a_user_counts_once_where_its_events_began() -> None:
@@ -80,8 +79,8 @@ def test_the_earliest_users_are_kept() -> None:
     numbers = [5, 1, 4, 9, 3, 8, 2, 7, 6, 0]
     events = some(*[(number, 100 + number // 2, 7, C) for number in numbers], most=3)
     assert [row[0] for row in events.rows()] == [user(0), user(1), user(2)]
-    again = first_events_of([events, some((4, 1, 7, C))], most=3)
-    assert [row[0] for row in again.rows()] == [user(4), user(0), user(1)]
+    events.add_all(some((4, 1, 7, C)))
+    assert [row[0] for row in events.rows()] == [user(4), user(0), user(1)]
 
 
 @pytest.mark.parametrize(("weight", "rho"), [(0.05, 1.0), (0.5, 1.0), (0.25, 1.4)])
