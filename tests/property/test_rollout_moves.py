@@ -55,7 +55,7 @@ def evidences(draw: st.DrawFn) -> Evidence:
         stage_settled_s=draw(st.floats(0, 2_000)),
         newest_tick_age_s=draw(st.sampled_from([None, 0.5, 1.0, 11.0])),
         as_of_us=1,
-        abstains=draw(st.sampled_from(["", "", "", "sticky units"])),
+        abstains=draw(st.sampled_from(["", "", "", "no scoring"])),
     )
 
 

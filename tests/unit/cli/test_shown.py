@@ -59,7 +59,7 @@ def test_a_metric_in_a_line() -> None:
     assert "candidate 14.8 % (37/250)  pairs 10: 2 worse, 0 better  rollback e=3,197 of 478" in line
     assert "promote" not in line
     assert "stable" not in line, "it has nothing counted"
-    assert metric_line(metric | {"abstains": "sticky units"}).endswith("says nothing: sticky units")
+    assert metric_line(metric | {"abstains": "no_profile"}).endswith("says nothing: no_profile")
 
 
 def test_a_table_is_as_wide_as_its_content(capsys: pytest.CaptureFixture[str]) -> None:

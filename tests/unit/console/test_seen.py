@@ -84,8 +84,8 @@ def test_verdicts_are_told_in_a_line() -> None:
 def test_evidence_that_is_not_there_says_what_will_bring_it() -> None:
     assert "profile" in card_for(a_state(Phase.PENDING), None, now=at(9)).no_evidence
     assert "after the traffic does" in card_for(a_state(Phase.SHADOWING), None, now=at(9)).no_evidence
-    sticky = an_evidence(abstains="sticky units")
-    assert "(sticky units)" in card_for(a_state(Phase.CANARYING), sticky, now=at(9)).no_evidence
+    silent = an_evidence(abstains="no scoring")
+    assert "(no scoring)" in card_for(a_state(Phase.CANARYING), silent, now=at(9)).no_evidence
     assert card_for(a_state(Phase.CANARYING), an_evidence(), now=at(9)).no_evidence == ""
 
 

@@ -5,6 +5,7 @@ import pytest
 from canary.rollout.decide import decide
 from canary.rollout.plan import Watch
 from canary.rollout.state import Decision, Reason, RolloutState
+from canary.rollout.weighing import NO_SCORING
 from canary.stats.evidence import Evidence
 from canary.terms import Action, Phase, Scored, Verdict
 from tests.support.rollouts import a_metric, a_plan, a_state, an_evidence, at, breached, cleared
@@ -95,24 +96,24 @@ def test_a_hold_during_warm_up_still_opens_the_stages_own_segment() -> None:
     assert look(state, an_evidence(), after_s=31).action is Action.OPEN
 
 
-def test_sticky_units_are_moved_by_people() -> None:
-    evidence = an_evidence(*ALL_CLEARED, abstains="sticky units", newest_tick_age_s=None)
-    decision = look(a_state(Phase.CANARYING, sticky=True), evidence)
+def test_a_rollout_without_a_scoring_is_moved_by_people() -> None:
+    evidence = an_evidence(*ALL_CLEARED, abstains=NO_SCORING, newest_tick_age_s=None)
+    decision = look(a_state(Phase.CANARYING), evidence)
     assert decision.action is Action.KEEP
-    assert decision.because == "waiting: a person: the statistics abstain (sticky units)"
+    assert decision.because == "waiting: a person: the statistics abstain (no scoring)"
     assert all(verdict.promote is Verdict.UNDECIDED for verdict in decision.verdicts)
 
 
-def test_sticky_units_on_hold_have_no_time_limit() -> None:
+def test_what_a_person_moves_has_no_time_limit_on_hold() -> None:
     plan = a_plan(max_duration_s=60.0, on_timeout="roll_back")
-    evidence = an_evidence(abstains="sticky units")
-    held = look(a_state(Phase.CANARYING, sticky=True, paused=True, plan=plan), evidence)
+    evidence = an_evidence(abstains=NO_SCORING)
+    held = look(a_state(Phase.CANARYING, paused=True, plan=plan), evidence)
     assert (held.action, held.reason) == (Action.KEEP, Reason.PAUSED)
-    assert look(a_state(Phase.CANARYING, sticky=True, plan=plan), evidence).action is Action.ROLL_BACK
+    assert look(a_state(Phase.CANARYING, plan=plan), evidence).action is Action.ROLL_BACK
 
 
 def test_what_abstains_breaches_nothing() -> None:
-    decision = look(a_state(Phase.CANARYING, sticky=True), an_evidence(breached(), abstains="sticky units"))
+    decision = look(a_state(Phase.CANARYING), an_evidence(breached(), abstains=NO_SCORING))
     assert decision.action is Action.KEEP
     assert decision.verdicts[0].rollback is Verdict.UNDECIDED
 
@@ -138,9 +139,9 @@ def test_a_broken_sample_ratio_holds_and_names_the_counts() -> None:
 
 def test_pending_waits_for_its_profile_with_a_forecast() -> None:
     state = a_state(plan=a_plan(min_profile=2_000))
-    assert look(state, None, profile_n=812).waiting == "profile 812/2000"
+    assert look(state, None, profile_n=812).waiting == "812 of 2,000 answers for stable's profile"
     decision = look(state, None, profile_n=812, profile_per_s=4.0)
-    assert decision.waiting == "profile 812/2000, about 5 min more at the present rate"
+    assert decision.waiting == "812 of 2,000 answers for stable's profile, about 5 min more at the present rate"
 
 
 def test_pending_starts_with_its_profile() -> None:
@@ -154,7 +155,7 @@ def test_pending_on_hold_does_not_start() -> None:
 
 
 def test_sticky_units_wait_for_a_profile_like_any_other() -> None:
-    assert look(a_state(sticky=True), None, profile_n=99).waiting == "profile 99/100"
+    assert look(a_state(sticky=True), None, profile_n=99).waiting == "99 of 100 answers for stable's profile"
     assert look(a_state(sticky=True), None, profile_n=100).action is Action.START
 
 

@@ -22,7 +22,7 @@ def test_what_abstains_has_no_part_and_nothing_said_is_no_e_value() -> None:
     silent = with_share("error", 0.75, 50.0)
     evidence = an_evidence(a_metric("error", abstains="x", log_e_rollback=50.0), with_share("p95", 0.25, 1.0))  # type: ignore[arg-type]
     assert rollout_log_e(evidence) == pytest.approx(1.0)
-    assert rollout_log_e(an_evidence(silent, abstains="sticky units")) is None  # type: ignore[arg-type]
+    assert rollout_log_e(an_evidence(silent, abstains="no scoring")) is None  # type: ignore[arg-type]
     assert rollout_log_e(an_evidence(a_metric(log_e_rollback=None, need_rollback=None))) is None
 
 
