@@ -6,6 +6,7 @@ from typing import Final
 from psycopg import sql
 
 from canary.store.database import Connection, Database
+from canary.store.due_bodies import delete_due_bodies
 
 PARTITIONED: Final = ("outcomes", "pairs", "bodies")
 """Here and not with the declared tables: those need SQLAlchemy, which has no place in a courier's memory."""
@@ -32,7 +33,6 @@ _SMALL: Final = (
        WHERE j.dead AND j.committed_at < now() - %(keep_days)s * interval '1 day'
          AND NOT EXISTS (SELECT 1 FROM counters c WHERE c.journal = j.journal)
          AND NOT EXISTS (SELECT 1 FROM closings k WHERE k.journal = j.journal)""",
-    "DELETE FROM bodies WHERE keep_until <= now()",  # the last: it reads all that are kept, and may be out of time
 )
 
 
@@ -74,7 +74,15 @@ async def drop_expired(database: Database, *, keep_days: int) -> list[str]:
         async with database.transaction() as connection:
             await _alone(connection)
             await connection.execute(statement, {"keep_days": keep_days})
+    await delete_due_bodies(database, await _with_due_bodies(database, oldest))
     return expired
+
+
+async def _with_due_bodies(database: Database, oldest: date) -> list[str]:
+    """Partitions in which some bodies go before others; of the oldest day all are due today, and it is dropped tomorrow."""
+    async with database.transaction() as connection:
+        names = await _known(connection, "bodies")
+    return [name for name in names if name != _name("bodies", oldest)]
 
 
 async def _alone(connection: Connection) -> None:

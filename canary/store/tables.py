@@ -371,6 +371,7 @@ bodies: Final = Table(
     _text("route"),
     Column("body", LargeBinary, nullable=False),
     Index("bodies_time_idx", "recorded_at", postgresql_using="brin"),
+    Index("bodies_keep_idx", "keep_until"),
     postgresql_partition_by="RANGE (recorded_at)",
     comment="Bodies of an exchange or pair, zstd over msgpack; only where the route records bodies.",
 )

@@ -11,6 +11,7 @@ from canary.stats.counts import to_bytes
 from canary.store.bodies import Bodies, pack_bodies
 from canary.store.books import PostgresRollouts
 from canary.store.database import Database
+from canary.store.due_bodies import DUE, delete_due_bodies
 from canary.store.partitions import PARTITIONED, drop_expired, ensure_partitions
 from canary.store.records import Recorder
 from canary.store.rows import BodyRow, CounterDelta, ProfileDelta
@@ -123,6 +124,60 @@ async def test_bodies_go_at_their_own_date(database: Database) -> None:
     await Recorder(database).commit(a_batch(bodies=rows))
     await drop_expired(database, keep_days=14)
     assert await database.rows("SELECT count(*), bool_and(keep_until > now()) FROM bodies") == [(1, True)]
+
+
+async def some_bodies(database: Database, keep: str, *, n: int, recorded: str = "now()") -> None:
+    """So many bodies that are kept for an interval from when they were recorded."""
+    await database.rows(
+        "INSERT INTO bodies SELECT gen_random_uuid(), r.at, r.at + %(keep)s::interval, 'chat', ''"
+        f" FROM (SELECT {recorded} AS at) r, generate_series(1, %(n)s)",
+        {"keep": keep, "n": n},
+    )
+
+
+async def test_due_bodies_go_in_portions_from_every_partition(database: Database) -> None:
+    await some_bodies(database, "-1 hour", n=25)  # into the default partition
+    await ensure_partitions(database, days=0)
+    await some_bodies(database, "-1 hour", n=25)
+    await some_bodies(database, "1 hour", n=3)
+    tables = ["bodies_default", f"bodies_{await today(database)}"]
+    assert await delete_due_bodies(database, tables, at_once=10) == 50
+    assert await database.rows("SELECT count(*) FROM bodies") == [(3,)]
+
+
+async def test_a_pass_ends_when_its_time_is_over_and_leaves_the_rest_to_the_next(database: Database) -> None:
+    await some_bodies(database, "-1 hour", n=25)
+    seconds = iter(range(100))
+    look = {"at_once": 10, "budget_s": 2.0, "elapsed": lambda: float(next(seconds))}
+    assert await delete_due_bodies(database, ["bodies_default"], **look) == 10
+    assert await delete_due_bodies(database, ["bodies_default"]) == 15
+
+
+async def test_two_do_not_delete_at_once(database: Database, database_url: str) -> None:
+    await some_bodies(database, "-1 hour", n=1)
+    async with await psycopg.AsyncConnection.connect(database_url) as other:
+        await other.execute("SELECT pg_advisory_xact_lock(7164918247)")
+        assert await delete_due_bodies(database, ["bodies_default"]) == 0
+
+
+async def test_a_day_that_is_dropped_tomorrow_is_not_emptied_row_by_row_today(database: Database) -> None:
+    day = (await database.rows("SELECT (now() AT TIME ZONE 'UTC')::date - 14"))[0][0]
+    await database.rows(
+        f"CREATE TABLE bodies_{day:%Y%m%d} PARTITION OF bodies"
+        f" FOR VALUES FROM ('{day} 00:00+00') TO ('{day + timedelta(days=1)} 00:00+00')"
+    )
+    await some_bodies(database, "1 hour", n=2, recorded=f"'{day} 00:00:01+00'::timestamptz")
+    await drop_expired(database, keep_days=14)
+    assert await database.rows("SELECT count(*) FROM bodies") == [(2,)]
+    await drop_expired(database, keep_days=13)
+    assert await database.rows("SELECT count(*) FROM bodies") == [(0,)]
+
+
+async def test_due_bodies_are_found_by_their_date_in_a_table_that_nobody_analyzed(database: Database) -> None:
+    await some_bodies(database, "1 hour", n=5_000)
+    asked = "EXPLAIN " + DUE.format(table="bodies_default", at_once=10)
+    plan = [line for (line,) in await database.rows(asked)]
+    assert any("Index Scan" in line for line in plan), plan
 
 
 async def test_counts_of_long_ended_rollouts_go_and_those_of_others_stay(database: Database) -> None:
