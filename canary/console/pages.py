@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from canary.console.estimated import sheet_of
 from canary.console.paired import line_of
 from canary.console.paired import sheet_of as pair_sheet_of
-from canary.console.seen import EXPLAINED, Card, card_of, percent, tally
+from canary.console.seen import EXPLAINED, Card, card_of, tally
 from canary.control.sight import Sighted
 from canary.errors import NotFound, StoreAway
 from canary.ports import PlanBook, RolloutBook
@@ -77,7 +77,7 @@ class Console:
             lstrip_blocks=True,
         )
         self._templates.globals["explained"] = EXPLAINED
-        self._templates.filters |= {"percent": percent, "day": _day, "tally": tally}
+        self._templates.filters |= {"day": _day, "tally": tally}
 
     async def home(self, request: web.Request) -> web.Response:
         """All rollouts: those under way in full, the last ones that ended below."""

@@ -94,11 +94,6 @@ def card_of(state: RolloutState, seen: Sighted, *, now: datetime) -> Card:
     )
 
 
-def percent(basis_points: int) -> str:
-    """100 -> `1 %`."""
-    return f"{basis_points / 100:g} %"
-
-
 def tally(verdicts: Sequence[MetricVerdict]) -> str:
     """A decision's verdicts in a few words: which failed, which passed, and how many are neither."""
     failed = [words.name_of(one.metric) for one in verdicts if one.rollback is Verdict.FAIL]
@@ -115,8 +110,8 @@ def _weight(state: RolloutState) -> str:
         return "no traffic to the candidate"
     if state.phase is Phase.DONE:
         return "all traffic to the candidate"
-    parts = [f"{percent(segment.weight_bp)} of live traffic"] if segment.weight_bp else []
-    parts += [f"{percent(segment.shadow_bp)} of stable's requests copied"] if segment.shadow_bp else []
+    parts = [f"{words.weight(segment.weight_bp)} of live traffic"] if segment.weight_bp else []
+    parts += [f"{words.weight(segment.shadow_bp)} of stable's requests copied"] if segment.shadow_bp else []
     return " and ".join(parts) or "no traffic to the candidate"
 
 
@@ -124,13 +119,13 @@ def _steps(state: RolloutState) -> tuple[Step, ...]:
     names = [("start", "profile of the stable version")]
     indexes: list[int | None] = [None]
     if state.plan.shadow.share_bp:
-        names.append(("shadow", f"{percent(state.plan.shadow.share_bp)} copied, {state.plan.shadow.min_pairs:,} pairs"))
+        names.append(("shadow", f"{words.weight(state.plan.shadow.share_bp)} copied, {state.plan.shadow.min_pairs:,} pairs"))
         indexes.append(-1)
     for index, stage in enumerate(state.plan.stages):
-        names.append((percent(stage.weight_bp), f"at least {words.span(stage.dwell_s)}"))
+        names.append((words.weight(stage.weight_bp), f"at least {words.span(stage.dwell_s)}"))
         indexes.append(index)
     if state.plan.watch.for_s:
-        names.append(("watch", f"{words.span(state.plan.watch.for_s)}, {percent(state.plan.watch.holdback_bp)} held back"))
+        names.append(("watch", f"{words.span(state.plan.watch.for_s)}, {words.weight(state.plan.watch.holdback_bp)} held back"))
         indexes.append(len(state.plan.stages))
     names.append(("done", "candidate in charge"))
     here = _here(state, indexes)
