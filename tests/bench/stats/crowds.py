@@ -22,6 +22,9 @@ START_US: Final = 2_833_334 * BLOCK_US
 MINUTES: Final = 120
 """How long they last, so that a dozen of late onset's bets begin."""
 
+Weights = tuple[float, ...]
+"""The candidate's weight, stage by stage, each for the same part of the time."""
+
 WELL, FAILED, LEFT, REFUSED = range(4)
 """How an answer ends; the last is an error of the client's."""
 LEAVES: Final = 0.004
@@ -101,34 +104,47 @@ def clusters(users: int) -> Ints:
     return np.array([cluster_of(hash_of(user)) for user in range(users)], dtype=np.int64)
 
 
-def visits(seed: int, *, users: int, weight: float, n: int, change: Change = EQUAL) -> Visits:
+def visits(seed: int, *, users: int, weights: Weights, n: int, change: Change = EQUAL) -> Visits:
     """Users differ: a few send most of the requests, 2 % fail often, and each has its own speed, price, luck and taste."""
-    rng = np.random.default_rng([seed, users, round(1e4 * weight), 5])
+    rng = np.random.default_rng([seed, users, *(round(1e4 * weight) for weight in weights), 5])
     activity = np.exp(rng.normal(0.0, 1.2, users)).cumsum()
     user = _who(activity, rng.random(n) * activity[-1])
-    has = rng.random(users) < weight
-    fails = np.where(rng.random(users) < 0.02, 0.2, 0.001) * np.where(has, change.errors / EQUAL.errors, 1.0)
+    bucket, often = rng.random(users), rng.random(users) < 0.02
     leaves, errs = rng.gamma(1.0, LEAVES, users), rng.gamma(1.0, CLIENT_ERRORS, users)
-    speed = np.exp(rng.normal(0.0, 0.3, users)) * np.where(has, change.slower, 1.0)
-    price = 1_000 * np.exp(rng.normal(0.0, 0.8, users)) * np.where(has, change.dearer, 1.0)
-    taste = rng.beta(16, 2, users) * np.where(has, 1 - change.loss, 1.0)
+    speed = np.exp(rng.normal(0.0, 0.3, users))
+    price = 1_000 * np.exp(rng.normal(0.0, 0.8, users))
+    taste = rng.beta(16, 2, users)
     gaps = rng.standard_exponential(n).cumsum()
-    luck, until = rng.random(n), np.cumsum([np.minimum(fails, 1.0), leaves, errs], axis=0)
+    start_us = START_US + (gaps * (MINUTES * 60e6 / gaps[-1])).astype(np.int64)
+    candidate = bucket[user] < np.array(weights)[stages_of(start_us, weights)]
+    fails = np.where(often, 0.2, 0.001) * np.array([[1.0], [change.errors / EQUAL.errors]])  # [arm, user]
+    until = np.cumsum([np.minimum(fails, 1.0), np.stack([leaves] * 2), np.stack([errs] * 2)], axis=0).reshape(3, -1)
+    luck, place = rng.random(n), user + users * candidate
     ending = np.zeros(n, dtype=np.int64)
-    unlucky = np.flatnonzero(luck < until[-1][user])
-    ending[unlucky] = FAILED + (luck[unlucky] >= until[:-1, user[unlucky]]).sum(axis=0)
-    seconds = np.minimum(latencies(rng, n) * speed[user], TIMEOUT_S - 1)
+    unlucky = np.flatnonzero(luck < until[-1][place])
+    ending[unlucky] = FAILED + (luck[unlucky] >= until[:-1, place[unlucky]]).sum(axis=0)
+    seconds = latencies(rng, n) * _of_arms(speed, change.slower)[place]
     return Visits(
         user=user,
         cluster=clusters(users),
-        candidate=has[user],
-        start_us=START_US + (gaps * (MINUTES * 60e6 / gaps[-1])).astype(np.int64),
+        candidate=candidate,
+        start_us=start_us,
         ending=ending,
-        latency_us=(seconds * 1e6).astype(np.int64),
-        cost=price[user] * rng.standard_exponential(n),
-        quality=(1 - losses(rng, n)) * taste[user],
+        latency_us=(np.minimum(seconds, TIMEOUT_S - 1) * 1e6).astype(np.int64),
+        cost=_of_arms(price, change.dearer)[place] * rng.standard_exponential(n),
+        quality=(1 - losses(rng, n)) * _of_arms(taste, 1 - change.loss)[place],
         rounding=rng.random((2, n)),
     )
+
+
+def _of_arms(of_user: Floats, times: float) -> Floats:
+    """Stable's users, then the same as the candidate's."""
+    return np.concatenate([of_user, of_user * times])
+
+
+def stages_of(start_us: Ints, weights: Weights) -> Ints:
+    """The stage of each start; the last goes on."""
+    return np.asarray(np.minimum((start_us - START_US) * len(weights) // (MINUTES * 60_000_000), len(weights) - 1))
 
 
 def _who(reach: Floats, at: Floats) -> Ints:
@@ -146,7 +162,7 @@ def _who(reach: Floats, at: Floats) -> Ints:
 @lru_cache(maxsize=PROFILES)
 def scoring(turn: int) -> Scoring:
     """Frozen from what such users did before, all of them on stable."""
-    seen, rng = visits(10**6 + turn, users=2_000, weight=0.0, n=PROFILE), np.random.default_rng([9, turn])
+    seen, rng = visits(10**6 + turn, users=2_000, weights=(0.0,), n=PROFILE), np.random.default_rng([9, turn])
     cells: dict[int, int] = {}
     for index in range(seen.n):
         fact = seen.fact(index, exchange_id=rng.bytes(16))

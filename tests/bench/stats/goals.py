@@ -10,6 +10,7 @@ import numpy as np
 
 from tests.bench.stats import few
 from tests.bench.stats.bounds import lower, rate_bound, upper
+from tests.bench.stats.crowds import Weights
 from tests.bench.stats.curves import N, finite
 from tests.bench.stats.delays import (
     HORIZON,
@@ -22,7 +23,7 @@ from tests.bench.stats.delays import (
     regression_seconds,
 )
 from tests.bench.stats.draws import ERRORS, Floats, fixed, ramp
-from tests.bench.stats.family import false_rollbacks, pooled_false_rollbacks, sticky_false_rollbacks
+from tests.bench.stats.family import false_rollbacks, pooled_false_rollbacks, shares, sticky_false_rollbacks
 from tests.bench.stats.kept import Kept
 from tests.bench.stats.margins import WEIGHTS_BP, equal_promotions, false_promotions, promotion_bound
 from tests.bench.stats.minima import doubled_p99, one_good_class
@@ -36,8 +37,8 @@ NEAR: Final = 0.9
 SHORT: Final = 30_000
 """Requests within which errors of 20 times stable's are always seen."""
 POOLED_RUNS: Final = 400
-STICKY: Final = ((5_000, 0.05), (5_000, 0.5), (800, 0.5))
-"""Users who stay on their arm, and the candidate's weight."""
+STICKY: Final[tuple[tuple[int, Weights], ...]] = ((5_000, (0.05,)), (5_000, (0.5,)), (800, (0.5,)), (5_000, (0.05, 0.25, 0.5)))
+"""Users who stay on their arm, and the candidate's weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +100,17 @@ def false_alarms(runs: int) -> Iterator[Line]:
     yield _must_fail(FALSE_ALARMS, "errors alone, counts of that ramp pooled", hits, few_runs)
 
 
-def sticky_false_alarms(runs: int, *, users: int, weight: float, keep: Path | None = None) -> Iterator[Line]:
+def sticky_false_alarms(runs: int, *, users: int, weights: Weights, keep: Path | None = None) -> Iterator[Line]:
     """Goal 1, a coin for each user, through the product's own totals and evidence. What a folder keeps is not run again."""
-    kept = Kept(keep / f"{users}-users-{100 * weight:g}.json" if keep is not None else None)
-    hits = sticky_false_rollbacks(runs, users=users, weight=weight, n=N, kept=kept)
-    yield _share(FALSE_ALARMS, f"family, {users} users who stay, {weight:.0%}", hits, runs)
+    kept = Kept(keep / f"{users}-users-{shares(weights)[:-1]}.json" if keep is not None else None)
+    hits = sticky_false_rollbacks(runs, users=users, weights=weights, n=N, kept=kept)
+    yield _share(FALSE_ALARMS, f"family, {users} users who stay, {shares(weights)}", hits, runs)
 
 
 def sticky_coins(runs: int) -> Iterator[Line]:
     """The same requests, each counted as somebody else's."""
     runs = min(runs, POOLED_RUNS)
-    hits = sticky_false_rollbacks(runs, users=800, weight=0.5, n=N, each_a_coin=True)
+    hits = sticky_false_rollbacks(runs, users=800, weights=(0.5,), n=N, each_a_coin=True)
     yield _must_fail(FALSE_ALARMS, "family, 800 users who stay, 50%, as if each request had a coin", hits, runs)
 
 
@@ -243,8 +244,8 @@ def little_traffic(runs: int) -> Iterator[Line]:
 GOALS: Final[dict[str, Callable[[int], Iterator[Line]]]] = {
     "goal 1 requests": false_alarms,
     **{
-        f"goal 1 users {users} at {weight:.0%}": partial(sticky_false_alarms, users=users, weight=weight)
-        for users, weight in STICKY
+        f"goal 1 users {users} at {shares(weights)}": partial(sticky_false_alarms, users=users, weights=weights)
+        for users, weights in STICKY
     },
     "goal 1 users as if each request had a coin": sticky_coins,
     "goal 2 requests": delays,

@@ -18,14 +18,16 @@ from canary.stats.facts import Fact
 from canary.stats.frozen import Scoring
 from canary.stats.moments import moments_of, no_moments
 from canary.stats.scoring import ends, starts
+from canary.stats.side import SegmentWeight
 from canary.stats.sticky_cells import plain
 from canary.stats.sticky_ledger import BLOCK_MIN, LEAST_IN_LAYER
 from canary.stats.sticky_totals import StickyTotals
 from canary.stats.totals import SegmentTotals
 from canary.stats.unit_events import BLOCK_US, ERROR
+from canary.stats.unit_late import Counts
 from canary.stats.value_cells import FIRST_VALUE, value_cell
-from canary.terms import Arm
-from tests.bench.stats.crowds import FAILED, LEFT, REFUSED, START_US, Visits, hash_of
+from canary.terms import Arm, Scored
+from tests.bench.stats.crowds import FAILED, LEFT, MINUTES, REFUSED, START_US, Visits, Weights, hash_of, stages_of
 from tests.bench.stats.draws import CONNECT_US, Floats, Ints
 from tests.support.values import bins_at
 
@@ -125,27 +127,61 @@ def meaning(scoring: Scoring) -> Meaning:
     return Meaning(scoring)
 
 
-def settled(world: Visits, scoring: Scoring) -> Iterator[StickyTotals]:
+class Stages:
+    """The segments of a run, one for each weight."""
+
+    def __init__(self, weights: Weights) -> None:
+        """Raises ValueError where a stage begins within a layer."""
+        self.weights = weights
+        self.minutes, rest = divmod(MINUTES, len(weights))
+        if rest or self.minutes % BLOCK_MIN:
+            raise ValueError(f"stages of whole {BLOCK_MIN} minutes expected, found {len(weights)} in {MINUTES}")
+
+    def present(self, tick: int) -> int:
+        """The newest stage at a tick."""
+        return min((tick - START_US) // (self.minutes * MINUTE_US), len(self.weights) - 1)
+
+    def segments(self, tick: int) -> list[SegmentWeight]:
+        """All that are open by then."""
+        return [
+            SegmentWeight(
+                id=SEGMENT + stage,
+                stage=stage,
+                weight_bp=round(1e4 * self.weights[stage]),
+                scored=Scored.ALL,
+                opened_minute=START_US // MINUTE_US + stage * self.minutes,
+            )
+            for stage in range(self.present(tick) + 1)
+        ]
+
+    def span(self, stage: int) -> tuple[int, int]:
+        """Its first minute and the one after its last."""
+        return stage * self.minutes, (stage + 1) * self.minutes if stage + 1 < len(self.weights) else MINUTES + BLOCK_MIN
+
+
+def settled(world: Visits, scoring: Scoring, weights: Weights) -> Iterator[StickyTotals]:
     """At each of the looks. Raises ValueError where a layer is so small that the ledger would join it to the next one."""
-    counts, units = _Counts(world, meaning(scoring)), _Units(world, scoring)
+    stages = Stages(weights)
+    counts, units = _Counts(world, meaning(scoring), stages), _Units(world, scoring, stages)
     for tick in ticks():
-        events, late, users = units.at(tick)
+        users = units.seen(tick)
         yield StickyTotals(
-            segments={SEGMENT: counts.plain_at(tick, users)},
+            segments=counts.plain_at(tick, users),
             first_minute=START_US // MINUTE_US,
             as_of_us=tick,
             moments=counts.moments_at(tick).astype("<f8").tobytes(),
-            events={ERROR: {SEGMENT: events}} if any(events) else {},
-            units={SEGMENT: users},
-            late={block: {SEGMENT: found} for block, found in late.items()},
-            users=sum(users),
+            events={ERROR: found} if (found := units.failed(tick)) else {},
+            units=users,
+            late=units.late(tick),
+            users=units.everybody(tick),
         )
 
 
 class _Counts:
     """Requests and outcomes by minute, summed up within each layer."""
 
-    def __init__(self, world: Visits, means: Meaning) -> None:
+    def __init__(self, world: Visits, means: Meaning, stages: Stages) -> None:
+        self._stages = stages
         self._ages_us = means.comparisons.ages_us
         contrasts = [contrast.age_us for contrast in means.scoring.contrasts]
         self._plain_ages_us = np.repeat(contrasts, NUMBERS)
@@ -165,45 +201,55 @@ class _Counts:
                 rare = np.count_nonzero(outcome) < world.n // 4
                 bad = np.flatnonzero(outcome) if rare else slice(None)
                 _sum(into, place[bad], outcome[bad])
-        self._closed = no_moments(len(self._ages_us))
-        self._open = 0
-        """Layers before this one are settled for all ages: their moments are added up."""
+        self._whole: dict[int, Floats] = {}
+        """Of each layer that is settled for all ages the moments of its segment up to it."""
 
     def _until(self, tick: int, ages_us: Ints) -> Ints:
         """How many minutes are settled for each age."""
         return np.asarray(np.clip((tick - ages_us - START_US) // MINUTE_US, 0, self._minutes))
 
     def moments_at(self, tick: int) -> Floats:
-        """Of all layers, the oldest first, as the ledger adds them."""
-        until = self._until(tick, self._ages_us)
-        while (self._open + 1) * BLOCK_MIN <= until.min():
-            self._closed = self._closed + self._of_layer(self._open, np.full(len(until), BLOCK_MIN), whole=True)
-            self._open += 1
-        total = self._closed
-        for layer in range(self._open, -(-int(until.max()) // BLOCK_MIN)):
-            total = total + self._of_layer(layer, np.clip(until - layer * BLOCK_MIN, 0, BLOCK_MIN))
+        """Of all segments, and within each of all layers, the oldest first, as the ledger adds them."""
+        until, total = self._until(tick, self._ages_us), no_moments(len(self._ages_us))
+        for stage in range(self._stages.present(tick) + 1):
+            begin, end = (minute // BLOCK_MIN for minute in self._stages.span(stage))
+            found = no_moments(len(until))
+            for layer in range(begin, min(end, -(-int(until.max()) // BLOCK_MIN))):
+                found = self._whole[layer] if layer in self._whole else self._with(found, layer, until)
+            total += found
         return total
 
-    def _of_layer(self, layer: int, minutes: Ints, *, whole: bool = False) -> Floats:
-        if layer >= len(self._n):
-            return no_moments(len(minutes))
+    def _with(self, before: Floats, layer: int, until: Ints) -> Floats:
+        """With one more layer; remembered where it will stay as it is."""
+        minutes = np.clip(until - layer * BLOCK_MIN, 0, BLOCK_MIN)
         cells = np.empty((len(minutes), 2, CLUSTERS, 2))
         cells[..., 0] = self._n[layer, minutes].reshape(-1, 2, CLUSTERS)
         cells[..., 1] = self._y[np.arange(len(minutes)), layer, minutes].reshape(-1, 2, CLUSTERS)
-        if whole and self._n[layer, -1].reshape(2, -1).sum(axis=1).min() < LEAST_IN_LAYER:
-            raise ValueError(f"at least {LEAST_IN_LAYER} requests of each arm expected in layer {layer}")
-        return moments_of(cells)
+        found = before + moments_of(cells)
+        if minutes.min() == BLOCK_MIN:
+            if self._n[layer, -1].reshape(2, -1).sum(axis=1).min() < LEAST_IN_LAYER:
+                raise ValueError(f"at least {LEAST_IN_LAYER} requests of each arm expected in layer {layer}")
+            self._whole[layer] = found
+        return found
 
-    def plain_at(self, tick: int, units: tuple[int, int]) -> SegmentTotals:
-        """What people are shown."""
-        until = self._until(tick, self._plain_ages_us)
-        spans = np.maximum(self._until(tick, self._spans_us) - 1, 0) * 60
-        return SegmentTotals(
-            counts=tuple(self._plain[until, np.arange(len(until))].tolist()),
-            assigned_candidate=units[0],
-            assigned_stable=units[1],
-            settled_s=tuple(spans.tolist()),
-        )
+    def plain_at(self, tick: int, units: Counts) -> dict[int, SegmentTotals]:
+        """What people are shown of each segment."""
+        until, columns = self._until(tick, self._plain_ages_us), np.arange(len(self._plain_ages_us))
+        spans, found = self._until(tick, self._spans_us), {}
+        for stage in range(len(self._stages.weights)):
+            begin, end = self._stages.span(stage)
+            if tick < START_US + (begin + 1) * MINUTE_US:
+                break
+            counts = self._plain[np.clip(until, begin, end), columns] - self._plain[begin]
+            settled_s = np.maximum(np.minimum(spans, end) - begin - 1, 0) * 60
+            users = units.get(SEGMENT + stage, (0, 0))
+            found[SEGMENT + stage] = SegmentTotals(
+                counts=tuple(counts.tolist()),
+                assigned_candidate=users[0],
+                assigned_stable=users[1],
+                settled_s=tuple(settled_s.tolist()),
+            )
+        return found
 
 
 def _sum(into: Floats, place: Ints, weights: Ints | Floats) -> None:
@@ -216,38 +262,59 @@ def _sum(into: Floats, place: Ints, weights: Ints | Floats) -> None:
 
 
 class _Firsts:
-    """Which arms the first of some events of each user came from, in the order of their starts."""
+    """From which segments and arms the first of some events of each user came, in the order of their starts."""
 
-    def __init__(self, world: Visits, events: Ints) -> None:
+    def __init__(self, world: Visits, events: Ints, weights: Weights) -> None:
         first = np.full(len(world.cluster), world.n)
         np.minimum.at(first, world.user[events], events)
         self._at = np.sort(first[first < world.n])
-        self._candidate = np.concatenate([[0], np.cumsum(world.candidate[self._at])])
+        places = 2 * stages_of(world.start_us[self._at], weights) + ~world.candidate[self._at]
+        self._counts = np.zeros((len(self._at) + 1, 2 * len(weights)), dtype=np.int64)
+        self._counts[np.arange(1, len(self._at) + 1), places] = 1
+        np.cumsum(self._counts, axis=0, out=self._counts)
 
-    def before(self, request: int) -> tuple[int, int]:
-        """Users with an event before that request: candidate, stable."""
-        found = int(np.searchsorted(self._at, request))
-        return int(self._candidate[found]), found - int(self._candidate[found])
+    def before(self, request: int) -> Counts:
+        """Users with an event before that request."""
+        found = self._counts[np.searchsorted(self._at, request)].reshape(-1, 2).tolist()
+        return {SEGMENT + stage: (mine, theirs) for stage, (mine, theirs) in enumerate(found) if mine or theirs}
 
 
 class _Units:
     """Distinct users, and those with a failure: since the start, and since each block that has one."""
 
-    def __init__(self, world: Visits, scoring: Scoring) -> None:
+    def __init__(self, world: Visits, scoring: Scoring, stages: Stages) -> None:
         self._age_us = scoring.pair_age_us
         self._start_us = world.start_us
-        failures = np.flatnonzero(world.ending == FAILED)
-        self._seen = _Firsts(world, np.arange(world.n))
-        self._failed = _Firsts(world, failures)
-        blocks = world.start_us[failures] // BLOCK_US
-        heads, first = np.unique(blocks, return_index=True)
+        weights = stages.weights
+        failures, everything = np.flatnonzero(world.ending == FAILED), np.arange(world.n)
+        of = stages_of(world.start_us, weights)
+        self._everybody = _Firsts(world, everything, weights)
+        self._seen = [_Firsts(world, everything[of == stage], weights) for stage in range(len(weights))]
+        self._failed = _Firsts(world, failures, weights)
+        heads, first = np.unique(world.start_us[failures] // BLOCK_US, return_index=True)
         self._since = [
-            (int(head), int(failures[at]), _Firsts(world, failures[at:])) for head, at in zip(heads, first, strict=True)
+            (int(head), int(failures[at]), _Firsts(world, failures[at:], weights))
+            for head, at in zip(heads, first, strict=True)
         ]
 
-    def at(self, tick: int) -> tuple[tuple[int, int], dict[int, tuple[int, int]], tuple[int, int]]:
-        """Users with a settled failure, the same by block, and all users; each candidate and stable."""
-        settled_s = (tick - self._age_us) // 1_000_000  # of the second of a start, which must be over for so long
-        settled = int(np.searchsorted(self._start_us, settled_s * 1_000_000))
-        late = {block: firsts.before(settled) for block, at, firsts in self._since if at < settled}
-        return self._failed.before(settled), late, self._seen.before(int(np.searchsorted(self._start_us, tick)))
+    def _settled(self, tick: int) -> int:
+        """Requests whose second of start has been over for the age."""
+        return int(np.searchsorted(self._start_us, (tick - self._age_us) // 1_000_000 * 1_000_000))
+
+    def failed(self, tick: int) -> Counts:
+        """Users with a settled failure."""
+        return self._failed.before(self._settled(tick))
+
+    def late(self, tick: int) -> dict[int, Counts]:
+        """The same since each block that has one."""
+        settled = self._settled(tick)
+        return {block: firsts.before(settled) for block, at, firsts in self._since if at < settled}
+
+    def seen(self, tick: int) -> Counts:
+        """Users of each segment."""
+        request = int(np.searchsorted(self._start_us, tick))
+        return {segment: found for firsts in self._seen for segment, found in firsts.before(request).items()}
+
+    def everybody(self, tick: int) -> int:
+        """Users of all segments."""
+        return sum(map(sum, self._everybody.before(int(np.searchsorted(self._start_us, tick))).values()))
