@@ -9,13 +9,13 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from canary.api.problems import of_error, problem
+from canary.config.hosts import LOCAL, host_of
 from canary.errors import CanaryError
 from canary.telemetry.guard import guarded
 from canary.telemetry.metrics import ADMIN_REQUESTS
 
 _OPEN: Final = frozenset({"/livez", "/readyz"})  # probes have no token, and nothing to hide
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -33,7 +33,7 @@ HEADERS: Final = {
 
 def lock(*, token: str | None, host: str) -> Middleware:
     """The outermost middleware. `host` is the address that the port listens on."""
-    allowed = _LOCAL | {host.lower()}
+    allowed = LOCAL | {host.lower()}
 
     @web.middleware
     async def locked(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -76,7 +76,7 @@ def _of_http(error: web.HTTPException) -> web.Response:
 def _refusal(request: web.Request, token: str | None, hosts: frozenset[str]) -> web.Response | None:
     if request.path in _OPEN and request.method in _READS:
         return None
-    if token is None and _host_of(request.host) not in hosts:
+    if token is None and host_of(request.host) not in hosts:
         # A page of another site whose name was made to point here would come with its own name.
         return problem(421, "misdirected", f"no host `{request.host}` here", hint=f"use one of {', '.join(sorted(hosts))}")
     if token is not None and not _knows(request.headers.get(hdrs.AUTHORIZATION, ""), token):
@@ -119,12 +119,5 @@ def _knows(header: str, token: str) -> bool:
 def _netloc(origin: str) -> str:
     try:
         return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""
-
-
-def _host_of(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:
         return ""

@@ -9,11 +9,13 @@ import msgspec
 from aiohttp import web
 
 from canary.config.fields import is_loopback
+from canary.config.hosts import LOCAL, host_of
 from canary.courier.local import LocalOrders
 from canary.errors import CanaryError, ConfigError, NotFound
 from canary.telemetry.metrics import CONTENT_TYPE
 
 _BODY_BYTES: Final = 16_384
+_PROBES: Final = frozenset({"/livez", "/readyz"})
 
 
 class Health(Protocol):
@@ -50,9 +52,11 @@ class Port:
         self._orders = orders
         self._token = token
         self._notes = notes
+        self._hosts: frozenset[str] | None = LOCAL
 
-    def application(self) -> web.Application:
-        """Routes and guards."""
+    def application(self, hosts: frozenset[str] | None) -> web.Application:
+        """Routes and guards. `hosts`: the names by which it may be asked for; None: any, where others reach it by right."""
+        self._hosts = hosts
         app = web.Application(client_max_size=_BODY_BYTES, middlewares=[self._guard])
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
@@ -66,6 +70,8 @@ class Port:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         try:
+            if request.path not in _PROBES and not self._is_asked_by_name(request):
+                raise web.HTTPMisdirectedRequest(text=f"no host `{request.host[:80]}` here")
             if request.method == "POST":
                 self._admit(request)
             answer = await handler(request)
@@ -78,6 +84,10 @@ class Port:
         answer.headers["Cache-Control"] = "no-store"
         answer.headers["X-Content-Type-Options"] = "nosniff"
         return answer
+
+    def _is_asked_by_name(self, request: web.Request) -> bool:
+        """False for a page of another site whose name was made to point here: it comes with its own name."""
+        return self._hosts is None or host_of(request.host) in self._hosts
 
     def _admit(self, request: web.Request) -> None:
         """Orders come from programs, never from a web page, and with the token where there is one."""
@@ -94,8 +104,9 @@ class Port:
     async def _livez(self, _request: web.Request) -> web.Response:
         return _word(self._health.alive())
 
-    async def _readyz(self, _request: web.Request) -> web.Response:
-        return _word(self._health.ready(), *self._notes())
+    async def _readyz(self, request: web.Request) -> web.Response:
+        """Probes come with any name and want the word alone; notes are for people."""
+        return _word(self._health.ready(), *(self._notes() if self._is_asked_by_name(request) else ()))
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(text=self._health.metrics(), headers={"Content-Type": CONTENT_TYPE})
@@ -125,7 +136,8 @@ async def serve(port: Port, listen: str, *, token: str | None) -> tuple[web.AppR
         raise ConfigError(
             f"sidecar_listen is {listen}: off loopback a token is needed", hint="Set admin_token, or listen on 127.0.0.1."
         )
-    runner = web.AppRunner(port.application(), access_log=None, shutdown_timeout=1.0)
+    hosts = LOCAL | {host.lower()} if is_loopback(listen) else None
+    runner = web.AppRunner(port.application(hosts), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, host, int(number)).start()
     return runner, int(runner.addresses[0][1])

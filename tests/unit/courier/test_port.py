@@ -32,13 +32,13 @@ Answer = tuple[int, str]
 
 
 class _Client:
-    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, port: int, host: str) -> None:
         self._session = session
         self.port = port
-        self._base = f"http://127.0.0.1:{port}"
+        self._base = f"http://{host}:{port}"
 
-    async def get(self, path: str) -> Answer:
-        async with self._session.get(self._base + path) as answer:
+    async def get(self, path: str, **headers: str) -> Answer:
+        async with self._session.get(self._base + path, headers=headers) as answer:
             return answer.status, await answer.text()
 
     async def post(self, path: str, body: Any = None, **headers: str) -> Answer:
@@ -47,14 +47,16 @@ class _Client:
 
 
 @contextlib.asynccontextmanager
-async def _served(state_dir: Path, *, token: str | None = None, tally: Tally | None = None) -> AsyncIterator[_Client]:
+async def _served(
+    state_dir: Path, *, token: str | None = None, tally: Tally | None = None, listen: str = "127.0.0.1:0"
+) -> AsyncIterator[_Client]:
     orders = LocalOrders(state_dir, "s1")
     roster = Roster(state_dir, tally or Tally())
     port = Port(roster, orders, token=token, notes=lambda: (*orders.notes(), *roster.notes()))
-    runner, number = await serve(port, "127.0.0.1:0", token=token)
+    runner, number = await serve(port, listen, token=token)
     try:
         async with aiohttp.ClientSession() as session:
-            yield _Client(session, number)
+            yield _Client(session, number, listen.partition(":")[0])
     finally:
         await runner.cleanup()
 
@@ -161,6 +163,32 @@ async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
     assert "canary_spool_bytes" in families
 
 
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8082", "127.0.0.1.evil.example", "[::2]", "a[b"])
+async def test_a_page_of_another_site_whose_name_points_here_reads_nothing(tmp_path: Path, host: str) -> None:
+    _plan(tmp_path)
+    tally = Tally()
+    tally.aside_files = 1
+    with _worker(tmp_path):
+        async with _served(tmp_path, tally=tally, token="secret") as client:
+            status, text = await client.get("/metrics", Host=host)
+            assert (status, "canary_" in text) == (421, False)
+            assert await client.get("/livez", Host=host) == (200, "ok\n")
+            assert await client.get("/readyz", Host=host) == (200, "ok\n"), "probes have any name; notes are for people"
+            order = await client.post("/local/rollback/chat", {"reason": "x"}, Host=host, Authorization="Bearer secret")
+            assert order[0] == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8082", "127.0.0.1", "[::1]:8082", "127.0.0.9"])
+async def test_its_own_names_read_its_metrics(tmp_path: Path, host: str) -> None:
+    async with _served(tmp_path, listen="127.0.0.9:0") as client:
+        assert (await client.get("/metrics", Host=host))[0] == 200
+
+
+async def test_a_port_that_others_can_reach_answers_to_any_name(tmp_path: Path) -> None:
+    async with _served(tmp_path, listen="0.0.0.0:0", token="secret") as client:
+        assert (await client.get("/metrics", Host="sidecar.example:8082"))[0] == 200
+
+
 async def test_a_local_rollback_is_an_order_in_the_overlay_until_it_is_taken_back(tmp_path: Path) -> None:
     _plan(tmp_path)
     async with _served(tmp_path) as client:
@@ -235,7 +263,7 @@ async def test_orders_need_the_token_and_never_come_from_web_pages(tmp_path: Pat
 async def test_a_token_that_is_no_text_is_a_wrong_one(tmp_path: Path) -> None:
     async with _served(tmp_path, token="t0ken") as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-        writer.write(b"POST /local/rollback/chat HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n")
+        writer.write(b"POST /local/rollback/chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         writer.write(b"Authorization: Bearer \xff\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         async with asyncio.timeout(10):
             assert (await reader.read()).startswith(b"HTTP/1.1 401")
