@@ -46,7 +46,8 @@ def examine(path: Path, *, env: Mapping[str, str], state_dir: Path | None = None
     except CanaryError as error:
         yield Finding(what="configuration", state="fail", found=str(error), hint=error.hint)
         return
-    yield Finding(what="configuration", state="ok", found=f"{path}: {len(home.file.config.routes)} routes")
+    count = len(home.file.config.routes)
+    yield Finding(what="configuration", state="ok", found=f"{path}: {count} route{'s' if count != 1 else ''}")
     yield from _secrets(home, env)
     yield from _ports(home, env)
     yield from _upstreams(home)

@@ -72,7 +72,7 @@ def read_home(path: Path, *, env: Mapping[str, str], state_dir: Path | None = No
     except FileNotFoundError as error:
         raise ConfigError(f"{shown}: there is no such file", hint="`canary init` writes one to begin with") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{shown}: cannot be read: {error}") from error
+        raise ConfigError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     file = load(text, path=shown, env=env)
     state = state_dir.absolute() if state_dir else path.parent / file.local.state_dir
     return Home(path=path, file=file, state_dir=state)

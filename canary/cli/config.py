@@ -4,10 +4,11 @@ import click
 
 from canary.cli.check import check
 from canary.cli.client import Admin, admin_option
+from canary.cli.groups import Guessing
 from canary.cli.shown import json_option, print_json
 
 
-@click.group()
+@click.group(cls=Guessing)
 def config() -> None:
     """Schema, validation and difference of the configuration."""
 

@@ -10,10 +10,11 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import click
 
 from canary.cli.given import config_option, home_of, state_option
+from canary.cli.groups import Guessing
 from canary.errors import CanaryError
 
 
-@click.group()
+@click.group(cls=Guessing)
 def db() -> None:
     """Start, upgrade and open the database."""
 

@@ -16,7 +16,9 @@ from canary.terms import Arm
 @click.command()
 @click.argument("route")
 @click.argument("arm", type=click.Choice([arm.value for arm in Arm]))
-@click.option("--for", "seconds", type=click.IntRange(1, 86_400), default=3_600, show_default=True, help="How long it is good.")
+@click.option(
+    "--for", "seconds", type=click.IntRange(1, 86_400), default=3_600, show_default=True, help="Seconds for which it is good."
+)
 @config_option
 @json_option
 def force(route: str, arm: str, *, seconds: int, config_file: Path, as_json: bool) -> None:

@@ -3,11 +3,13 @@
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, Final
 
 import click
 
 from canary import __version__
+from canary.cli.groups import Guessing, ReaderGone
 from canary.errors import CanaryError
 from canary.proxy.build import build
 
@@ -33,7 +35,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {  # name -> module:attribute, on
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(Guessing):
     """Knows its commands by name and reads a command's file when it is called: `canary --help` stays fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -50,23 +52,10 @@ class _Lazy(click.Group):
         found: click.Command = getattr(importlib.import_module(module), attribute)
         return found
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """One line each, without importing anything."""
+    def lines_of_help(self, ctx: click.Context) -> Iterator[tuple[str, str]]:
+        """Without importing anything."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Guesses at a mistyped name."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], list(_COMMANDS), n=1)
-            if near:
-                raise click.UsageError(f"{error.message.rstrip('.')}: did you mean `{near[0]}`?", ctx) from error
-            raise
+        return ((name, text) for name, (_, text) in _COMMANDS.items())
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:
+    except (ReaderGone, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `canary ... | head` is no error
         sys.exit(0)
     except CanaryError as error:

@@ -7,10 +7,11 @@ import click
 
 from canary.cli import shown
 from canary.cli.client import Admin, admin_option, rollout_id
+from canary.cli.groups import Guessing
 from canary.cli.shown import json_option
 
 
-@click.group()
+@click.group(cls=Guessing)
 def pairs() -> None:
     """Look at stored pairs: one request, the stable version's answer and the candidate's."""
 

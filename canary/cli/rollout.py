@@ -7,10 +7,11 @@ import click
 
 from canary.cli import shown
 from canary.cli.client import Admin, admin_option, path_of, rollout_id
+from canary.cli.groups import Guessing
 from canary.cli.shown import json_option
 
 
-@click.group()
+@click.group(cls=Guessing)
 def rollout() -> None:
     """Create, watch and steer rollouts. NAME is a rollout's id or its route (then the newest one is meant)."""
 
@@ -82,7 +83,9 @@ def status(name: str, *, in_full: bool, admin: str | None, as_json: bool) -> int
 
 @rollout.command()
 @click.argument("name")
-@click.option("--timeout", "timeout_s", type=float, default=None, help="Give up after so many seconds (exit code 4).")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), default=None, help="Give up after so many seconds (exit code 4)."
+)
 @click.option("--to-the-end", is_flag=True, help="Follow the guarded watch after the promotion too.")
 @admin_option
 @json_option
@@ -160,7 +163,7 @@ def print_status(found: dict[str, Any], *, metrics: bool = True) -> None:
     click.echo(f"stands:   {shown.stands(found)}  (revision {found['revision']})")
     if found.get("because"):
         click.echo(f"because:  {shown.printable(found['because'])}")
-    if found.get("waiting"):
+    if found.get("waiting") and found.get("because") != f"waiting: {found['waiting']}":
         click.echo(f"waiting:  {shown.printable(found['waiting'])}")
     if found.get("leaning"):
         click.echo(f"lane:     {found['leaning']}")

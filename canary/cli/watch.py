@@ -73,8 +73,9 @@ class _Lines:
         if self._as_json:
             click.echo(json.dumps(found, ensure_ascii=False))
             return
-        waiting = f" (waiting: {found['waiting']})" if found.get("waiting") else ""
-        click.echo(f"{time.strftime('%H:%M:%S')}  {shown.stands(found)}: {found.get('because') or 'created'}{waiting}")
+        because = str(found.get("because") or "created")
+        more = f" ({waiting})" if (waiting := _waiting(found, because)) else ""
+        click.echo(f"{time.strftime('%H:%M:%S')}  {shown.stands(found)}: {because}{more}")
         for alert in _troubles(found):
             click.echo(f"          alert: {alert}")
 
@@ -87,9 +88,10 @@ def _view(found: dict[str, Any]) -> "RenderableType":
     head = Text.assemble(
         (f"{found['route']}  ", "bold"), f"{found['stable']} → {found['candidate']}  ", (shown.stands(found), _colour(found))
     )
-    lines = [head, Text(str(found.get("because") or "created"))]
-    if found.get("waiting"):
-        lines.append(Text(f"waiting: {found['waiting']}", style="yellow"))
+    because = str(found.get("because") or "created")
+    lines = [head, Text(because)]
+    if waiting := _waiting(found, because):
+        lines.append(Text(waiting, style="yellow"))
     lines += [Text(f"alert: {alert}", style="bold red") for alert in _troubles(found)]
     table = Table(box=None, pad_edge=False)
     for name in ("metric", "candidate", "stable", "pairs worse/better", "rollback", "promote"):
@@ -97,6 +99,12 @@ def _view(found: dict[str, Any]) -> "RenderableType":
     for metric in (found.get("evidence") or {}).get("metrics", ()):
         table.add_row(*_cells(metric))
     return Group(*lines, table) if table.rows else Group(*lines, Text("no evidence yet", style="dim"))
+
+
+def _waiting(found: dict[str, Any], because: str) -> str:
+    """What it waits for, where the reason does not say so already."""
+    waiting = f"waiting: {found['waiting']}" if found.get("waiting") else ""
+    return "" if waiting == because else waiting
 
 
 def _troubles(found: dict[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from canary.control.books import Books
 from canary.control.creating import Wish, create_rollout
 from canary.control.record import NO_BASIS, Basis, Mandate, row_of
-from canary.errors import Conflict, Refused, StaleRevision
+from canary.errors import Conflict, IllegalTransition, Refused, StaleRevision
 from canary.rollout.apply import apply, stable_after
 from canary.rollout.state import Decision, Reason, RolloutState
 from canary.rollout.traffic import moves_traffic, segments_for
@@ -100,6 +100,13 @@ async def _check_unmoved(books: Books, state: RolloutState, expected: int | None
 
 
 def _ordered(state: RolloutState, action: Action, asked: _Asked) -> Decision:
+    if state.phase.is_final:
+        raise IllegalTransition(f"rollout {state.id} is over: {state.because}")
+    if state.phase is Phase.PENDING and action in {Action.ADVANCE, Action.PROMOTE}:
+        raise IllegalTransition(
+            f"rollout {state.id} has not begun, there is no step to go on to; it waits for {state.waiting or 'its first look'}",
+            hint="until then it can be held, rolled back or cancelled",
+        )
     if action is Action.HOLD and state.paused:
         raise Conflict(f"rollout {state.id} is on hold already: {state.because}")
     if action is Action.RESUME and not state.paused:

@@ -171,7 +171,11 @@ async def test_rolling_back_in_the_watch_leaves_the_old_stable_in_charge() -> No
 async def test_a_pending_rollout_cannot_be_promoted_and_the_error_says_what_can_be_done() -> None:
     world = await published()
     rollout = await create_rollout(world.books, WISH, actor="ada")
-    with pytest.raises(IllegalTransition, match="pending; possible here: cancel, hold, resume, roll_back, start"):
+    with pytest.raises(IllegalTransition, match="has not begun, there is no step to go on to") as caught:
+        await give(world, rollout, Action.PROMOTE)
+    assert caught.value.hint == "until then it can be held, rolled back or cancelled"
+    await give(world, rollout, Action.CANCEL)
+    with pytest.raises(IllegalTransition, match="is over: cancelled by"):
         await give(world, rollout, Action.PROMOTE)
 
 
