@@ -81,6 +81,13 @@ class Moved(Frozen, frozen=True, kw_only=True):
     newest: int | None = None
 
 
+class Move(Frozen, frozen=True, kw_only=True):
+    """A decision that moved something, in short: whose it was and why."""
+
+    actor: str
+    because: str
+
+
 class RolloutBook(Protocol):
     """Rollouts and their decisions: one door to the state, one audit trail."""
 
@@ -125,6 +132,10 @@ class RolloutBook(Protocol):
 
     async def decisions(self, rollout: str, *, limit: int = 200) -> Sequence[DecisionRow]:
         """Newest first."""
+        ...
+
+    async def moved_since(self, rollout: str, revision: int) -> Move | None:
+        """The newest decision after that revision that was more than a note (KEEP); None where there is none."""
         ...
 
     async def decision(self, decision: str) -> DecisionRow:

@@ -18,7 +18,6 @@ ORDERS: Final = (Action.HOLD, Action.RESUME, Action.ADVANCE, Action.PROMOTE, Act
 """What people may order. ADVANCE and PROMOTE are one step on: the next stage, the promotion, or the end of the watch."""
 
 _TRIES: Final = 5
-_NOTES_LOOKED_AT: Final = 200
 
 
 async def enact(
@@ -89,14 +88,9 @@ async def _check_unmoved(books: Books, state: RolloutState, expected: int | None
     text = f"rollout {state.id} is at revision {state.revision}, the order expected {expected}"
     if expected > state.revision:
         raise StaleRevision(text, hint="it may have been read from another database")
-    rows = await books.rollouts.decisions(state.id, limit=_NOTES_LOOKED_AT)
-    since = [row for row in rows if row.revision > expected]
-    moves = [row for row in since if row.decision.action is not Action.KEEP]
-    if moves:
-        last = moves[0]
-        raise StaleRevision(f"{text}; since then {last.actor}: {last.decision.because}", hint="look at it again, then order")
-    if len(since) == _NOTES_LOOKED_AT:
-        raise StaleRevision(text, hint="look at it again, then order")
+    last = await books.rollouts.moved_since(state.id, expected)
+    if last is not None:
+        raise StaleRevision(f"{text}; since then {last.actor}: {last.because}", hint="look at it again, then order")
 
 
 def _ordered(state: RolloutState, action: Action, asked: _Asked) -> Decision:

@@ -7,7 +7,7 @@ import msgspec
 from psycopg import errors
 
 from canary.errors import Conflict, Deposed, NotFound, StaleRevision, StoreError
-from canary.ports import Fence, Lease
+from canary.ports import Fence, Lease, Move
 from canary.rollout.state import DecisionRow, RolloutState, SegmentRef
 from canary.store.copying import clean
 from canary.store.database import PLAN_CHANNEL, Connection, Database
@@ -37,6 +37,9 @@ _DECISION: Final = """
 INSERT INTO decisions (id, rollout, revision, action, because, phase, actor, at, epoch, plan_hash, body)
 VALUES (%(id)s, %(rollout)s, %(revision)s, %(action)s, %(because)s, %(phase)s, %(actor)s, %(at)s, %(epoch)s, %(plan_hash)s,
         %(body)s)"""
+_MOVED: Final = """
+SELECT actor, because FROM decisions
+WHERE rollout = %(rollout)s AND revision > %(revision)s AND action <> 'keep' ORDER BY revision DESC LIMIT 1"""
 _STABLE: Final = """
 INSERT INTO routes (route, stable, since, set_by) VALUES (%(route)s, %(stable)s, now(), %(set_by)s)
 ON CONFLICT (route) DO UPDATE SET stable = excluded.stable, since = excluded.since, set_by = excluded.set_by"""
@@ -159,6 +162,11 @@ class PostgresRollouts:
             {"rollout": rollout, "limit": limit},
         )
         return [_decision_of(row[0]) for row in rows]
+
+    async def moved_since(self, rollout: str, revision: int) -> Move | None:
+        """The newest decision after that revision that was more than a note; None where there is none."""
+        rows = await self._database.rows(_MOVED, {"rollout": rollout, "revision": revision})
+        return Move(actor=rows[0][0], because=rows[0][1]) if rows else None
 
     async def decision(self, decision: str) -> DecisionRow:
         """One decision by id; raises NotFound."""

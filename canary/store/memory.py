@@ -8,7 +8,7 @@ import msgspec
 
 from canary.config.document import Config
 from canary.errors import Conflict, Deposed, NotFound, StaleRevision
-from canary.ports import Clock, Fence, Lease, Moved, PlanInForce, Published, SidecarAck
+from canary.ports import Clock, Fence, Lease, Move, Moved, PlanInForce, Published, SidecarAck
 from canary.rollout.calibration import Round, calibrates
 from canary.rollout.state import DecisionRow, RolloutState
 from canary.stats.counts import CounterRow, Horizon
@@ -19,6 +19,7 @@ from canary.store.first_events import is_read_no_more, smallest
 from canary.store.memory_counts import CountTables
 from canary.store.publication import published_meanwhile, stable_after
 from canary.store.rows import BodyRow, JournalState, OutcomeRow, PairRow, ProfileDelta, RecordBatch
+from canary.terms import Action
 
 _MINUTE_US = 60_000_000
 _HOUR_US = 3_600_000_000
@@ -157,6 +158,13 @@ class MemoryRollouts:
     async def decisions(self, rollout: str, *, limit: int = 200) -> Sequence[DecisionRow]:
         """Newest first."""
         return self._store.decisions.get(rollout, [])[::-1][:limit]
+
+    async def moved_since(self, rollout: str, revision: int) -> Move | None:
+        """The newest decision after that revision that was more than a note; None where there is none."""
+        for row in reversed(self._store.decisions.get(rollout, [])):
+            if row.revision > revision and row.decision.action is not Action.KEEP:
+                return Move(actor=row.actor, because=row.decision.because)
+        return None
 
     async def decision(self, decision: str) -> DecisionRow:
         """One decision by id; raises NotFound."""

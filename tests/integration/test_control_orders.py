@@ -5,12 +5,14 @@ import pytest
 
 from canary.control.books import Books
 from canary.control.enact import Wish, create_rollout, order, promote_to_full
+from canary.control.record import Mandate, row_of
 from canary.errors import CanaryError, Conflict, IllegalTransition, NotFound, Refused, StaleRevision
 from canary.rollout.plan import ShadowStage, Watch
 from canary.rollout.state import Decision, DecisionRow, Reason, RolloutState
 from canary.store.memory import MemoryRollouts
 from canary.terms import Action, Phase
 from tests.support.control_world import QUICK, Behaviour, World, a_config
+from tests.support.rollouts import T0
 
 WISH = Wish(route="chat", candidate="v2", plan="quick")
 
@@ -240,6 +242,15 @@ async def test_an_order_is_not_stale_because_of_notes() -> None:
     assert now.stage == rollout.stage
     state = await give(world, rollout, Action.HOLD, expected_revision=rollout.revision)
     assert state.paused
+
+
+async def test_an_order_is_not_stale_however_many_notes_there_were() -> None:
+    world, rollout = await in_stage(-1)
+    state = await world.rollouts.get(rollout.id)
+    for number in range(300):
+        note = Decision(action=Action.KEEP, because=f"e={number}", reason=Reason.GATES)
+        state = await world.rollouts.save(state, state, row_of(state, note, mandate=Mandate(actor="controller", at=T0)))
+    assert (await give(world, rollout, Action.HOLD, expected_revision=rollout.revision)).paused
 
 
 class BusyRollouts(MemoryRollouts):

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from canary.errors import Conflict, Deposed, NotFound, StaleRevision, StoreError
-from canary.ports import Fence
-from canary.rollout.state import Before, RolloutState
+from canary.ports import Fence, Move
+from canary.rollout.state import Before, Decision, RolloutState
 from canary.stats.evidence import Evidence
 from canary.store.books import PostgresRollouts
 from canary.store.database import Database
@@ -51,6 +51,19 @@ async def test_what_only_a_newer_version_knows_is_an_error_of_the_store(database
         with pytest.raises(StoreError, match="later") as caught:
             await reading()
         assert "newer" in caught.value.hint
+
+
+async def test_the_last_move_since_a_revision_is_told_in_short_and_notes_are_none(books: Books) -> None:
+    state = await created(books)
+    story = ((Action.KEEP, "waits"), (Action.HOLD, "held by ada"), (Action.RESUME, "resumed by bob"), (Action.KEEP, "goes on"))
+    for number, (action, because) in enumerate(story):
+        decision = Decision(action=action, because=because)
+        row = a_decision(f"m{number}", action=action, decision=decision, actor=because.rpartition(" ")[2])
+        state = await books.rollouts.save(state, state, row)
+    told = [await books.rollouts.moved_since("r1", revision) for revision in range(1, 6)]
+    last = Move(actor="bob", because="resumed by bob")
+    assert told == [last, last, last, None, None]
+    assert await books.rollouts.moved_since("nobody", 0) is None
 
 
 async def test_an_unknown_rollout_is_not_found(books: Books) -> None:
