@@ -1,7 +1,5 @@
 """`canary demo`: real model servers, real traffic, three candidates, three verdicts."""
 
-import sys
-
 import click
 
 
@@ -17,13 +15,14 @@ def demo(fast: bool, once: bool, as_json: bool) -> int:
     """
     import asyncio
 
+    from canary.cli.shown import lively
     from canary.demo.story import tell
     from canary.demo.view import JsonLines, Lines, View
 
     view: View
     if as_json:
         view = JsonLines()
-    elif sys.stdout.isatty():
+    elif lively():
         from canary.demo.screen import Screen
 
         view = Screen()

@@ -1,6 +1,8 @@
 """How values are printed: JSON for programs, tables and sentences for people."""
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,6 +20,11 @@ _GOOD: Final = frozenset({"done", "watching"})
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--json`: for programs."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def lively() -> bool:
+    """Whether a live view can be drawn: on a terminal that can go back a line."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}
 
 
 def print_json(value: Any) -> None:
@@ -75,13 +82,17 @@ def ago(text: str) -> str:
 
 def metric_line(metric: dict[str, Any]) -> str:
     """One metric's evidence in one line: rates per arm, pairs, evidence against what is needed."""
-    words = [f"{metric['metric']:<14}"]
+    return f"{metric['metric']:<14}{' ' if metric.get('abstains') else '  '}{metric_words(metric)}"
+
+
+def metric_words(metric: dict[str, Any]) -> str:
+    """The same without its name."""
     if metric.get("abstains"):
-        return f"{words[0]} says nothing: {metric['abstains']}"
-    words += [f"{arm} {found}" for arm in ("candidate", "stable") if (found := arm_words(metric, arm))]
+        return f"says nothing: {metric['abstains']}"
+    words = [f"{arm} {found}" for arm in ("candidate", "stable") if (found := arm_words(metric, arm))]
     if metric.get("pairs"):
         words.append(f"pairs {metric['pairs']:,}: {metric['pairs_worse']:,} worse, {metric['pairs_better']:,} better")
-    if len(words) == 1:
+    if not words:
         words.append("nothing counted yet")
     for side in ("rollback", "promote"):
         evidence = told.evidence(metric.get(f"log_e_{side}"), metric.get(f"need_{side}"))

@@ -1,7 +1,6 @@
 """`canary rollout watch`: follows one rollout until it is decided."""
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -32,7 +31,7 @@ class Following:
 
     def run(self, *, as_json: bool) -> int:
         """Exit code 0 promoted, 3 rolled back, 4 undecided (cancelled, or out of time)."""
-        if as_json or not sys.stdout.isatty():
+        if as_json or not shown.lively():
             return self._follow(_Lines(as_json))
         from rich.live import Live
 
@@ -85,6 +84,8 @@ def _view(found: dict[str, Any]) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
+    from canary.demo.fitting import Fitting
+
     head = Text.assemble(
         (f"{found['route']}  ", "bold"), f"{found['stable']} → {found['candidate']}  ", (shown.stands(found), _colour(found))
     )
@@ -93,12 +94,16 @@ def _view(found: dict[str, Any]) -> "RenderableType":
     if waiting := _waiting(found, because):
         lines.append(Text(waiting, style="yellow"))
     lines += [Text(f"alert: {alert}", style="bold red") for alert in _troubles(found)]
-    table = Table(box=None, pad_edge=False)
+    metrics = (found.get("evidence") or {}).get("metrics", ())
+    if not metrics:
+        return Group(*lines, Text("no evidence yet", style="dim"))
+    table, narrow = Table(box=None, pad_edge=False), Table(box=None, pad_edge=False, show_header=False)
     for name in ("metric", "candidate", "stable", "pairs worse/better", "rollback", "promote"):
         table.add_column(name)
-    for metric in (found.get("evidence") or {}).get("metrics", ()):
+    for metric in metrics:
         table.add_row(*_cells(metric))
-    return Group(*lines, table) if table.rows else Group(*lines, Text("no evidence yet", style="dim"))
+        narrow.add_row(Text(metric["metric"], no_wrap=True), shown.metric_words(metric))
+    return Group(*lines, Fitting(table, narrow))
 
 
 def _waiting(found: dict[str, Any], because: str) -> str:

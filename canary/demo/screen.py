@@ -9,12 +9,14 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from canary.demo.fitting import Fitting
 from canary.demo.scene import Scene, Verdict
 from canary.demo.view import closing_lines, verdict_lines
 from canary.stats.evidence import Evidence, MetricEvidence
 
 _BAR: Final = 18
 _EVENTS: Final = 6
+_OTHERS: Final = 8  # lines at most: rule, head, status, reason, and the one that the terminal keeps
 _PHASES: Final = ("pending", "shadowing", "canarying", "done")
 _PHASE_WORDS: Final = {"pending": "profile", "shadowing": "shadow", "canarying": "canary", "done": "promoted"}
 
@@ -41,7 +43,7 @@ class Screen:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(draw(scene), refresh=True)
+        self._live.update(draw(scene, height=self._console.height), refresh=True)
 
     def event(self, candidate: str, line: str) -> None:
         """Nothing: scenes hold their events."""
@@ -66,8 +68,8 @@ class Screen:
             self._live = None
 
 
-def draw(scene: Scene) -> RenderableType:
-    """One scene as rich renders it."""
+def draw(scene: Scene, *, height: int) -> RenderableType:
+    """One scene as rich renders it, events as far as `height` lines have room for them."""
     seen = scene.seen
     head = Text.assemble(
         (f"candidate {scene.act}: {scene.candidate.version}", "bold"), f" - {scene.candidate.says}   ", _phases(scene)
@@ -78,9 +80,12 @@ def draw(scene: Scene) -> RenderableType:
         style="red" if scene.harmed > 5 else "",
     )
     parts: list[RenderableType] = [Rule(style="dim"), head, status]
+    rows = 0
     if seen is not None and seen.evidence is not None:
-        parts.append(_table(seen.evidence))
-    parts += [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in scene.events[-_EVENTS:]]
+        parts.append(Fitting(_table(seen.evidence), _narrow_table(seen.evidence)))
+        rows = 1 + len(seen.evidence.metrics)
+    room = min(max(height - rows - _OTHERS, 1), _EVENTS)
+    parts += [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in scene.events[-room:]]
     if seen is not None and seen.because:
         parts.append(Text(seen.because, style="yellow" if seen.waiting else ""))
     return Group(*parts)
@@ -88,11 +93,23 @@ def draw(scene: Scene) -> RenderableType:
 
 def bar(log_e: float | None, need: float | None) -> str:
     """How far evidence is on its way to what is needed: `████······ 42 %`; empty where that side does not exist."""
-    if log_e is None or need is None or need <= 0:
+    reached = _reached(log_e, need)
+    if reached is None:
         return ""
-    reached = min(max(log_e / need, 0.0), 1.0)
     full = int(reached * _BAR)
     return "█" * full + "·" * (_BAR - full) + f" {reached:4.0%}"
+
+
+def percent(log_e: float | None, need: float | None) -> str:
+    """The same as a number alone."""
+    reached = _reached(log_e, need)
+    return "" if reached is None else f"{reached:.0%}"
+
+
+def _reached(log_e: float | None, need: float | None) -> float | None:
+    if log_e is None or need is None or need <= 0:
+        return None
+    return min(max(log_e / need, 0.0), 1.0)
 
 
 def _phases(scene: Scene) -> Text:
@@ -111,6 +128,20 @@ def _table(evidence: Evidence) -> Table:
         table.add_column(column)
     for metric in evidence.metrics:
         table.add_row(*_row(metric))
+    return table
+
+
+def _narrow_table(evidence: Evidence) -> Table:
+    """The same numbers without bars."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    for column in ("metric", "candidate", "stable", "pairs", "worse", "within"):
+        table.add_column(column, no_wrap=True)
+    for metric in evidence.metrics:
+        name, candidate, stable, *_ = _row(metric)
+        pairs = f"{metric.pairs_worse}/{metric.pairs_better}" if metric.pairs else ""
+        worse = percent(metric.log_e_rollback, metric.need_rollback)
+        within = percent(metric.log_e_promote, metric.need_promote)
+        table.add_row(name, candidate, stable, pairs, Text(worse, style="red"), Text(within, style="green"))
     return table
 
 

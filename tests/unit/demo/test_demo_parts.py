@@ -18,6 +18,7 @@ from canary.demo.children import free_ports, own_environment, ports_of, tail
 from canary.demo.sample import P50_S, P99_S, SLOWEST_S, Sample
 from canary.demo.scene import Scene, Verdict, verdict_of
 from canary.demo.screen import Screen, bar
+from canary.demo.screen import draw as draw_scene
 from canary.demo.tally import Tally, rate
 from canary.demo.view import JsonLines, Lines
 from canary.stats.evidence import Evidence, MetricEvidence
@@ -236,6 +237,36 @@ def test_the_screen_shows_phase_rate_evidence_and_harm() -> None:
         "rolled back",
     ):
         assert part in text
+
+
+def test_a_narrow_terminal_gets_numbers_in_place_of_bars_and_as_many_events_as_fit() -> None:
+    metric = MetricEvidence(
+        metric="shadow_error",
+        n_candidate=1_670,
+        n_stable=4_280,
+        bad_candidate=150,
+        bad_stable=20,
+        pairs=1_290,
+        pairs_worse=74,
+        pairs_better=77,
+        log_e_rollback=3.0,
+        need_rollback=6.0,
+        log_e_promote=1.0,
+        need_promote=4.0,
+    )
+    evidence = msgspec.structs.replace(seen("canarying", -1, 0).evidence, metrics=(metric,) * 10)
+    now = Seen(id="r", phase="canarying", weight_bp=2_000, because="too young", evidence=evidence)
+    events = tuple(f"{n}.0 s  event" for n in range(6))
+    scene = Scene(act=1, candidate=GOOD_ONE, elapsed_s=12.5, seen=now, rate=348.7, tally=Tally(), harmed=7, events=events)
+    for width, height in ((60, 24), (140, 50)):
+        out = io.StringIO()
+        Console(file=out, width=width, height=height).print(draw_scene(scene, height=height))
+        lines = out.getvalue().splitlines()
+        assert len(lines) < height
+        assert lines[-2].strip() == "5.0 s  event", "the newest is never cut"
+        row = next(line.split() for line in lines if "150/1670" in line)
+        assert row[:4] == ["shadow", "error", "150/1670", "20/4280"]
+        assert row[-2:] == (["50%", "25%"] if width == 60 else ["████··············", "25%"])
 
 
 def replace_phase(now: Seen, phase: str) -> Seen:
