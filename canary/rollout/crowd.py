@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from canary.rollout.worlds import Answer, drawn_pairs
 from canary.stats.cells import METRIC_SHIFT
-from canary.stats.clusters import CLUSTERS, cluster_of
+from canary.stats.clusters import CLUSTERS, Ints, cluster_of
 from canary.stats.facts import Fact
 from canary.stats.first_event import FirstEventRow
 from canary.stats.scoring import Scoring, ends, pair_ends, pair_starts, starts
@@ -20,7 +20,6 @@ from canary.terms import BUCKETS, Arm, Frozen
 SPREAD: Final = 1.2
 """Sigma of the lognormal number of requests of a user: the busiest of 5,000 sends one in 60 or so."""
 
-Ints = npt.NDArray[np.int64]
 Events = tuple[tuple[str, Arm], ...]
 """What a kind of event is to its user: a metric's name, and the arm that was worse."""
 
@@ -107,13 +106,13 @@ class Crowd:
         return np.asarray(self._buckets[users] < weight_bp)
 
     def seen(self, users: Ints, weight_bp: int, place: Place, bins: Ints) -> Iterator[FirstEventRow]:
-        """The first requests of a segment, each answered by something in one of these bins; none: nobody reads it."""
+        """The first requests of a segment, each user's answered by something in a bin of its own; no bins: nobody reads it."""
         for user in np.unique(users).tolist():
             arm = Arm.CANDIDATE if self._buckets[user] < weight_bp else Arm.STABLE
             for row in self.tell(unit_metric(place.segment), user, arm, place):
                 yield row
                 if len(bins):
-                    said = said_metric(place.segment, int(bins[user % len(bins)]))
+                    said = said_metric(place.segment, int(bins[user]))
                     yield from self.tell(said, user, arm, place)
 
     def tell(self, metric: str, user: int, arm: Arm, place: Place) -> Iterator[FirstEventRow]:

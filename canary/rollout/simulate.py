@@ -10,7 +10,7 @@ import numpy as np
 
 from canary.rollout.apply import acknowledged, apply
 from canary.rollout.considered import considered
-from canary.rollout.crowd import Crowd, Ints, OfUsers, Place, UserKinds, user_kinds, user_pair_kinds
+from canary.rollout.crowd import Crowd, OfUsers, Place, UserKinds, user_kinds, user_pair_kinds
 from canary.rollout.plan import Plan
 from canary.rollout.scoring_of import scoring_spec
 from canary.rollout.state import Before, Decision, RolloutState
@@ -18,6 +18,7 @@ from canary.rollout.traffic import segments_for
 from canary.rollout.weighing import evidence_of, segments_of
 from canary.rollout.worlds import EQUAL, Answer, Effect, Kinds, answers, failing, pair_kinds, request_kinds
 from canary.stats.cells import packed
+from canary.stats.clusters import Ints
 from canary.stats.counts import CounterRow, Horizon, Ledger, Totals, to_bytes
 from canary.stats.diversity import BINS
 from canary.stats.profile import Profile

@@ -86,7 +86,7 @@ def test_a_larger_weight_moves_nobody_back_and_takes_its_share() -> None:
 
 def test_a_segments_users_are_told_with_their_arm_and_what_they_were_answered() -> None:
     crowd, users = Crowd(300, rng()), np.array([5, 9, 5])
-    rows = [*crowd.seen(users, 5_000, PLACE, np.array([3]))]
+    rows = [*crowd.seen(users, 5_000, PLACE, np.full(300, 3))]
     arms = dict(zip((5, 9), crowd.on_candidate(np.array([5, 9]), 5_000).tolist(), strict=True))
     assert {(row.metric, row.unit_hash[-1], row.arm is Arm.CANDIDATE) for row in rows} == {
         (metric, user, arms[user]) for metric in (unit_metric(7), "said:7:3") for user in (5, 9)
