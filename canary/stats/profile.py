@@ -203,10 +203,6 @@ class Profile(Frozen, frozen=True, kw_only=True):
         """P(not ended well by that age)."""
         return self.rate(self.not_well(age_us))
 
-    def p_exceed(self, threshold_us: float, *, scale: float = 1.0) -> float:
-        """P(failed or scale * latency > threshold)."""
-        return self.rate(self.exceeding(threshold_us, scale=scale))
-
 
 def _quantile_us(histogram: Histogram, share: float) -> int | None:
     target, reached = share * _total(histogram), 0

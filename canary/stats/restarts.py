@@ -11,8 +11,8 @@ same to the last bit in whatever order the counts came, read at once or again fr
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -26,9 +26,6 @@ LENGTH: Final = 120
 
 FROM_START: Final = 0.5
 """Share of the bet that never restarts: what the mixture costs it is ln 2."""
-
-Combine: TypeAlias = Callable[[Vector], Vector]
-"""Log sums of components [starts, ...] to log e-values [starts]: alternatives, strata, thresholds, lanes, inside out."""
 
 
 def running(blocks: Sequence[Vector]) -> Vector:

@@ -24,7 +24,6 @@ OVER_CAP: Final = "_over_cap"
 """How the guard of an amount's cap is called after it."""
 DIVERSITY: Final = "diversity"
 
-_RARE_RHO: Final = 1.10
 _RARE_DELTA: Final = 0.002
 _LARGEST_RATE: Final = 0.999
 _LARGEST_DELTA: Final = 0.9
