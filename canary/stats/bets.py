@@ -153,7 +153,7 @@ def rare_log_e(counts: tuple[tuple[float, int, int], ...], *, rho: float, ratios
     """Closed form for rare events with c = 0 and delta = 0: which arm did each error come from?
 
     `counts` holds (weight, candidate errors, stable errors) of each segment. Equal to the mixture of linear bets
-    (r - 1) / (w rho r + 1 - w); kept as an independent check of them.
+    (r - 1) / (w rho r + 1 - w), so it is a check of them too.
     """
     coins = [(*_rare_logs(weight, rho, ratios), candidate, stable) for weight, candidate, stable in counts]
     terms = []
