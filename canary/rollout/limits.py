@@ -67,9 +67,9 @@ def _rate(limit: float, found: Sequence[tuple[int, int]]) -> _Over | str:
     """`found` holds (settled, bad) of the candidate by each count there is; each is a sequence of its own."""
     if limit >= 1:
         return f"a rate is never over {limit:g}"
-    log_e, n, bad = max(((limit_log_e(limit, n=n, bad=bad), n, bad) for n, bad in found), default=(0.0, 0, 0))
+    log_e, n, bad = max((limit_log_e(limit, n=n, bad=bad), n, bad) for n, bad in found)
     said = f"{words.share(bad, n)} ({bad:,}/{n:,}), over the limit of {limit * 100:g} %"
-    return _Over(log_e=log_e, said=said, looks=max(1, len(found)))
+    return _Over(log_e=log_e, said=said, looks=len(found))
 
 
 def _quantile(name: str, limit_s: float, counted: Sequence[Counted], scoring: Scoring) -> _Over | str:
@@ -92,21 +92,25 @@ def _mean(
     if scoring.spec.sticky:
         return "where users stay on their arm means are not counted by request"
     assert metric.mean is not None, "a metric without a grid abstains"
-    place, grid = Place(scoring.values, metric), metric.mean.grid
-    values = np.array([*grid.points, grid.cap, 0.0])
+    grid, cap = metric.mean.grid, metric.spec.cap
+    if metric.form is Form.QUALITY:
+        assert cap, "a quality without a cap abstains"
+        scored, side = 1 - limit / cap, "under"
+        if scored <= 0:
+            return f"nothing is worth more than {words.amount(cap, row.unit)}"
+    else:
+        scored, side = limit, "over"
+        if scored >= grid.cap:
+            return (
+                f"values are cut to {words.amount(grid.cap, row.unit)} before they are averaged: give it a cap above the limit"
+            )
+    if row.mean_candidate is None:
+        return None
+    place, values = Place(scoring.values, metric), np.array([*grid.points, grid.cap, 0.0])
     rows = [place.canary(np.array(one.found.values, dtype=np.int64)) for one in _settled(counted)]
     counts = sum((row.sum(axis=0)[: len(values)] for row in rows), np.zeros(len(values)))
-    cap = metric.spec.cap
-    scored = 1 - limit / cap if metric.form is Form.QUALITY and cap else limit
-    if scored <= 0:
-        return f"nothing is worth more than {words.amount(cap or 0.0, row.unit)}"
-    if scored >= grid.cap:
-        return f"values are cut to {words.amount(grid.cap, row.unit)} before they are averaged: give it a cap above the limit"
-    mean, n = row.mean_candidate, int(counts.sum())
-    if mean is None:
-        return None
-    side = "under" if metric.form is Form.QUALITY else "over"
-    said = f"{words.amount(mean, row.unit)} on average of {n:,}, {side} the limit of {words.amount(limit, row.unit)}"
+    mean, bound = words.amount(row.mean_candidate, row.unit), words.amount(limit, row.unit)
+    said = f"{mean} on average of {int(counts.sum()):,}, {side} the limit of {bound}"
     return _Over(log_e=mean_limit_log_e(scored, values=values, counts=counts), said=said)
 
 

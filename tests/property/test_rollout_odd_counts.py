@@ -87,7 +87,7 @@ def is_in_order(found: Estimate) -> bool:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     segments(),
     st.integers(0, 2**32 - 1),

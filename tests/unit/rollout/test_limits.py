@@ -1,5 +1,6 @@
 """Limits of the candidate alone: rates, means, qualities and quantiles; what is under its limit is not told."""
 
+import math
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from canary.stats.contrast import Rule
 from canary.stats.counts import SegmentTotals, Totals
 from canary.stats.evidence import Alert, Evidence
 from canary.stats.family import family_of
+from canary.stats.guards import limit_log_e
 from canary.stats.scoring import Scoring, freeze
 from canary.stats.values import columns_of
 from canary.terms import Better, Measures, MetricKind, MetricSpec, Phase, Scored
@@ -63,6 +65,24 @@ def test_errors_are_told_by_the_candidate_alone() -> None:
     assert told(scoring, {"error": 0.02}, rates(scoring, (15, 985, 900, 0)), an_evidence()) == ()
 
 
+def test_the_copies_errors_are_not_those_of_live_traffic() -> None:
+    scoring = a_scoring()
+    assert told(scoring, {"error": 0.02}, rates(scoring, (80, 920, 0, 0), name="error.rollback.pairs"), an_evidence()) == ()
+
+
+def test_each_age_of_errors_has_its_part_of_the_chance() -> None:
+    """32 of 1,000 are worth e = 20 and less than 40: enough for a rate that is counted once, and not for the loudest of two ages."""
+    scoring = a_scoring()
+    ages = [one for one in scoring.contrasts if one.rule is Rule.BAD and not one.pairs]
+    bad = next(bad for bad in range(20, 80) if limit_log_e(0.02, n=1_000, bad=bad) >= math.log(20))
+    assert limit_log_e(0.02, n=1_000, bad=bad) < math.log(20 * len(ages))
+    assert told(scoring, {"error": 0.02}, rates(scoring, (bad, 1_000 - bad, 0, 0)), an_evidence()) == ()
+    row = a_metric("refusal", bad_candidate=bad, n_candidate=1_000)
+    assert len(told(scoring, {"refusal": 0.02}, Totals(), an_evidence(row))) == 1
+    fewer = a_metric("refusal", bad_candidate=bad - 1, n_candidate=1_000)
+    assert told(scoring, {"refusal": 0.02}, Totals(), an_evidence(fewer)) == ()
+
+
 def test_a_declared_rate_reads_its_row() -> None:
     row = a_metric("refusal", bad_candidate=60, n_candidate=250)
     (alert,) = told(a_scoring(), {"refusal": 0.05}, Totals(), an_evidence(row))
@@ -75,6 +95,7 @@ def test_a_declared_rate_reads_its_row() -> None:
     [
         ({"eror": 0.02}, "the limit on eror guards nothing: no such metric is counted"),
         ({"error": 5.0}, "the limit on errors guards nothing: a rate is never over 5"),
+        ({"error": 1.0}, "the limit on errors guards nothing: a rate is never over 1"),
         ({"p99": 20.0}, "the limit on p99 latency guards nothing: no answer may take 20 s, the route's deadline comes first"),
     ],
 )
