@@ -101,9 +101,8 @@ def _mean(
     else:
         scored, side = limit, "over"
         if scored >= grid.cap:
-            return (
-                f"values are cut to {words.amount(grid.cap, row.unit)} before they are averaged: give it a cap above the limit"
-            )
+            most = words.amount(grid.cap, row.unit)
+            return f"values are cut to {most} before they are averaged: give it a cap above the limit"
     if row.mean_candidate is None:
         return None
     place, values = Place(scoring.values, metric), np.array([*grid.points, grid.cap, 0.0])

@@ -71,7 +71,7 @@ def test_the_copies_errors_are_not_those_of_live_traffic() -> None:
 
 
 def test_each_age_of_errors_has_its_part_of_the_chance() -> None:
-    """32 of 1,000 are worth e = 20 and less than 40: enough for a rate that is counted once, and not for the loudest of two ages."""
+    """So many are worth e = 20 and not 40: enough for a rate that is counted once, too little for the loudest of several."""
     scoring = a_scoring()
     ages = [one for one in scoring.contrasts if one.rule is Rule.BAD and not one.pairs]
     bad = next(bad for bad in range(20, 80) if limit_log_e(0.02, n=1_000, bad=bad) >= math.log(20))
