@@ -19,9 +19,9 @@ from canary.rollout.weighing import evidence_of
 from canary.rollout.worlds import EQUAL, Answer, Effect, pair_kinds, request_kinds
 from canary.stats.counts import Horizon
 from canary.stats.facts import Fact
-from canary.stats.profile import Profile, profile_cells
+from canary.stats.profile import Profile
 from canary.terms import Arm
-from tests.support.streams import lognormal_answers
+from tests.support.streams import lognormal_answers, profile_of
 
 EACH: Final = 60
 """Requests between two looks."""
@@ -44,14 +44,9 @@ def a_plan(lean_on: LeanOn, *, weight_bp: int, hours: float, min_pairs: int) -> 
     )
 
 
-def a_profile(n: int = 5_000) -> Profile:
+def a_profile() -> Profile:
     """2 % failures; a median of .1 s and a 95 % quantile of .4 s."""
-    cells: dict[int, int] = {}
-    found = lognormal_answers(np.random.default_rng(11), n, median_s=0.1, error_rate=0.02)
-    for index in range(n):
-        for key in profile_cells(found.fact(index)):
-            cells[key] = cells.get(key, 0) + 1
-    return Profile.of(cells)
+    return profile_of(lognormal_answers(np.random.default_rng(11), 5_000, median_s=0.1, error_rate=0.02))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
