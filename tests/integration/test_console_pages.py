@@ -57,6 +57,14 @@ async def test_a_rollout_shows_stage_weight_evidence_and_reason(client: Any, wor
     assert 'href="/rollouts/r1#decisions"' in page
 
 
+async def test_what_is_waited_for_is_said_once(client: Any, world: AdminWorld) -> None:
+    state = a_state(Phase.PENDING, revision=1, because="waiting: 3 of 9 answers", waiting="3 of 9 answers")
+    decision = Decision(action=Action.KEEP, because=state.because, waiting=state.waiting)
+    await world.books.rollouts.create(state, a_decision(decision=decision))
+    assert (await _page(client, "/")).count("3 of 9 answers") == 1
+    assert (await _page(client, "/rollouts/r1")).count("3 of 9 answers") == 2, "in the card and in the record"
+
+
 async def test_what_ended_is_told_in_short_on_the_first_page(client: Any, world: AdminWorld) -> None:
     world.evidence = an_evidence(breached())
     because = "errors at 14.80 % against 0.50 %"
