@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from canary.control.books import Books
 from canary.control.look import Looks
@@ -18,7 +19,9 @@ from canary.stats.evidence import Evidence
 from canary.telemetry.guard import guarded, in_short
 from canary.terms import Frozen
 
-_ROWS = 20
+_ROWS: Final = 20
+_FORGET_S: Final = 60.0
+"""Between two questions which rollouts are not over: what was kept of the others would stay for ever."""
 
 
 class Sighted(Frozen, frozen=True, kw_only=True):
@@ -41,6 +44,7 @@ class Sight:
         self._books = books
         self._looks = Looks(books.counters, elapsed=elapsed)
         self._elapsed = elapsed
+        self._forgot_s = elapsed()
 
     async def see(self, state: RolloutState) -> Sighted:
         """One rollout as of now; what fails hides this one and no other. Raises StoreAway."""
@@ -56,6 +60,7 @@ class Sight:
         return Sighted(unseen=in_short(look.failed))
 
     async def _seen(self, state: RolloutState) -> Sighted:
+        await self._forget_ended()
         if state.phase.is_final:
             return await self._ended(state)
         seen = await self._looks.look(state)
@@ -68,8 +73,16 @@ class Sight:
         harm = signs_of(state, seen.counted, evidence, in_full=True).harm
         return Sighted(evidence=evidence, harm=harm, past=past, totals=seen.counted)
 
+    async def _forget_ended(self) -> None:
+        """Drops counters and earlier looks of what is over; the loop does it too, but only where it leads."""
+        if self._elapsed() - self._forgot_s < _FORGET_S:
+            return
+        self._forgot_s = self._elapsed()
+        active = {state.id for state in await self._books.rollouts.active()}
+        self._looks.forget_all_but(active)
+        self._books.histories.forget_all_but(active)
+
     async def _ended(self, state: RolloutState) -> Sighted:
-        self._looks.forget_all_but({active.id for active in await self._books.rollouts.active()})
         rows = await self._books.rollouts.decisions(state.id, limit=_ROWS)
         row = next((row for row in rows if row.evidence is not None), None)
         return NOTHING_SEEN if row is None else _as_read(row, state)
