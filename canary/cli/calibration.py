@@ -34,13 +34,13 @@ def calibration(*, route: str, limit: int, admin: str | None, as_json: bool) -> 
     shown.print_table(
         ("route", "ended", "requests", "came of it", "log e"),
         rows,
-        empty="no round has ended yet: one lasts 200,000 requests, at least an hour and at most a day",
+        empty="a round lasts 200,000 requests, at least an hour and at most a day",
     )
 
 
 def _summary(found: dict[str, Any]) -> str:
     if not found["rounds"]:
-        return f"no rounds yet; promised: false alarms in at most {found['alpha']:.1%} of them"
+        return f"no round has ended yet; promised: false alarms in at most {found['alpha']:.1%} of them"
     return (
         f"{found['alarms']} false alarms in {found['rounds']} rounds: {found['rate']:.1%}"
         f" ({found['confidence']:.0%} interval {found['lower']:.1%} to {found['upper']:.1%}), promised: at most"

@@ -148,7 +148,10 @@ def test_calibration_is_told_beside_what_was_promised(admin: type[FakeAdmin]) ->
     assert run(calibration_command.calibration).output.splitlines()[0].endswith("- not kept: tell the authors")
     empty = {"summary": summary | {"rounds": 0, "kept": True}, "open": [], "rounds": []}
     admin.answers = {"/api/v1/calibration": empty}
-    assert run(calibration_command.calibration).output.startswith("no rounds yet; promised: ")
+    assert run(calibration_command.calibration).output.splitlines() == [
+        "no round has ended yet; promised: false alarms in at most 5.0% of them",
+        "a round lasts 200,000 requests, at least an hour and at most a day",
+    ]
 
 
 def test_a_metric_of_amounts_in_a_line() -> None:
