@@ -70,15 +70,19 @@ class Upstream(Pool):
 
     def forget(self, connection: UpstreamConnection) -> None:
         """A connection closed; it leaves the pool if it was there."""
-        if connection in self._idle:
+        if connection.idle_until and connection in self._idle:
             self._idle.remove(connection)
 
     def close_idle(self, now: float) -> None:
         """Closes what was idle too long; everything that is idle where this upstream is retired."""
-        stale = [connection for connection in self._idle if self.retired or connection.idle_until <= now]
+        stale: list[UpstreamConnection] = []
+        kept: list[UpstreamConnection] = []
+        for connection in self._idle:
+            (stale if self.retired or connection.idle_until <= now else kept).append(connection)
         if stale:
-            self._idle = [connection for connection in self._idle if connection not in stale]
+            self._idle = kept
             for connection in stale:
+                connection.idle_until = 0.0  # out of the pool: nobody needs to look for it there
                 connection.close()
 
     def close(self) -> None:
