@@ -1,6 +1,5 @@
 """An estimate as people read it: values, interval, evidence against what is needed, and how long that takes."""
 
-import math
 from typing import Final
 
 from canary.rollout import words
@@ -37,9 +36,9 @@ def words_of(row: MetricEvidence, found: Estimate, past: Past | None, *, over: b
         stable=_value(found.stable, found),
         difference=_difference(found),
         rollback=words.evidence(row.log_e_rollback, row.need_rollback) or "no guard",
-        rollback_eta=_eta(found.rollback_eta_s, past, there=row.need_rollback is not None, done=_reached(row), over=over),
+        rollback_eta=_eta(found.rollback_eta_s, past, there=row.need_rollback is not None, over=over),
         promote=promotion_of(row) or "no gate",
-        promote_eta=_eta(found.promote_eta_s, past, there=row.need_promote is not None, done=row.cleared, over=over),
+        promote_eta=_eta(found.promote_eta_s, past, there=row.need_promote is not None, over=over),
     )
 
 
@@ -115,15 +114,10 @@ def _times(found: Interval) -> str:
     return f"{found.estimate:.3g}x ({lower} to {upper})"
 
 
-def _reached(row: MetricEvidence) -> bool:
-    log_e = row.log_e_rollback if row.log_e_rollback is not None else -math.inf
-    return row.need_rollback is not None and log_e >= row.need_rollback
-
-
-def _eta(seconds: float | None, past: Past | None, *, there: bool, done: bool, over: bool) -> str:
+def _eta(seconds: float | None, past: Past | None, *, there: bool, over: bool) -> str:
     if not there:
         return NOTHING
-    if done:
+    if seconds == 0:
         return "reached"
     if over:
         return NOTHING

@@ -71,9 +71,10 @@ def test_values_have_their_units() -> None:
 
 def test_evidence_is_told_in_the_sentences_own_numbers() -> None:
     row = a_metric(log_e_rollback=math.log(609), need_rollback=math.log(1_000), log_e_promote=math.log(21))
-    words = told(row, rollback_eta_s=75.0)
+    words = told(row, rollback_eta_s=75.0, promote_eta_s=0.0)
     assert (words.rollback, words.rollback_eta) == ("e=609 of 1,000", "75 s")
     assert (words.promote, words.promote_eta) == ("e=21 of 20", "reached")
+    assert told(row, rollback_eta_s=0.0, over=True).rollback_eta == "reached"
     sideless = told(a_metric(need_rollback=None, log_e_promote=None, need_promote=None))
     assert (sideless.rollback, sideless.rollback_eta) == ("no guard", "-")
     assert (sideless.promote, sideless.promote_eta) == ("no gate", "-")
