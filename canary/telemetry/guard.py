@@ -15,7 +15,6 @@ FAILURES: Final[Counter[str]] = Counter()
 _LOG: Final = logging.getLogger("canary.guard")
 _QUIET_S: Final = 10.0
 _LINE: Final = 200
-_OURS: Final = __file__.rpartition("telemetry")[0]
 _said: dict[str, tuple[float, int]] = {}
 
 
@@ -54,11 +53,11 @@ def in_short(error: Exception) -> str:
 
 
 def _place_of(error: Exception) -> str:
-    """File, line and function of ours that it came from, or the last ones of anybody's."""
-    frames = [(trace.tb_frame.f_code, trace.tb_lineno) for trace in _traces(error.__traceback__)]
-    ours = [(code, line) for code, line in frames if code.co_filename.startswith(_OURS)]
-    for code, line in (ours or frames)[-1:]:
-        return f"{code.co_filename.removeprefix(_OURS)}:{line} ({code.co_name})"
+    """Module, line and function of ours that it came from, or the last ones of anybody's."""
+    places = [(str(trace.tb_frame.f_globals.get("__name__", "")), trace) for trace in _traces(error.__traceback__)]
+    ours = [(module, trace) for module, trace in places if module.startswith("canary.")]
+    for module, trace in (ours or places)[-1:]:
+        return f"{module}:{trace.tb_lineno} ({trace.tb_frame.f_code.co_name})"
     return "an unknown place"
 
 

@@ -277,7 +277,7 @@ async def test_a_rollout_whose_looks_fail_says_so_since_when_and_why_until_one_s
     found = await world.rollouts.get(bad.id)
     assert found.trouble is not None
     assert found.trouble.since == world.clock.now() - timedelta(seconds=2), "the first of them"
-    assert found.trouble.error.startswith("ValueError at control/look.py:")
+    assert found.trouble.error.startswith("ValueError at canary.control.look:")
     assert found.revision == bad.revision + 1, "told once, not at every tick"
     assert (await world.rollouts.get(good.id)).trouble is None
     counters.error = StoreError("a stored Profile cannot be read")

@@ -13,10 +13,10 @@ from canary.terms import Phase
 from tests.support.rollouts import a_state, an_evidence, at
 
 SAID = (
-    "every look of the controller since 2026-01-05 09:00:09 UTC has failed (ValueError at stats/counts.py:9):"
+    "every look of the controller since 2026-01-05 09:00:09 UTC has failed (ValueError at canary.stats.counts:9):"
     " until one succeeds nothing moves here and no guardrail is watched; orders are taken, so roll back where in doubt"
 )
-STATE = a_state(Phase.CANARYING, trouble=Trouble(since=at(9), error="ValueError at stats/counts.py:9"))
+STATE = a_state(Phase.CANARYING, trouble=Trouble(since=at(9), error="ValueError at canary.stats.counts:9"))
 MIX = Alert(name="class_mix", because="classes moved")
 
 

@@ -54,7 +54,7 @@ def test_an_error_in_short_quotes_nobody_and_says_where() -> None:
         from_bytes(b"ada@example.com")
     assert ours.failed is not None
     words = in_short(ours.failed)
-    assert words.startswith(f"{type(ours.failed).__name__} at stats/")
+    assert words.startswith(f"{type(ours.failed).__name__} at canary.stats.")
     assert words.endswith("; the log has the details")
     assert "ada" not in words
     with guarded("unit test in short") as theirs:
