@@ -9,6 +9,9 @@ from canary.terms import Frozen, Measures, MetricKind, MetricSpec
 Facts: TypeAlias = Mapping[str, float | str | None]
 """Values by name as they are stored: a number, None where the answer had none, or a word for why it cannot be told."""
 
+IN_SHORT: Final = 3
+"""Values in one line."""
+
 ABSENT: Final = "absent"
 NOT_RECORDED: Final = "not recorded"
 _WORDS: Final = {"unreadable": "unreadable", "not kept": "not kept (the body was not captured whole)"}
@@ -43,10 +46,10 @@ def declared(measures: Measures | None, live: Facts | None, shadow: Facts | None
     return tuple(_row(name, specs.get(name), live, shadow) for name in names)
 
 
-def in_short(rows: tuple[Declared, ...], *, most: int = 3) -> str:
+def in_short(rows: tuple[Declared, ...]) -> str:
     """Rows in one line, live then shadow: `score 8 / 7.5, cost 0.0042 USD / 0.004 USD and 2 more`; empty without rows."""
-    told = ", ".join(f"{words.name_of(row.name)} {row.live.text} / {row.shadow.text}" for row in rows[:most])
-    return f"{told} and {len(rows) - most} more" if len(rows) > most else told
+    told = ", ".join(f"{words.name_of(row.name)} {row.live.text} / {row.shadow.text}" for row in rows[:IN_SHORT])
+    return f"{told} and {len(rows) - IN_SHORT} more" if len(rows) > IN_SHORT else told
 
 
 def _row(name: str, spec: MetricSpec | None, live: Facts | None, shadow: Facts | None) -> Declared:

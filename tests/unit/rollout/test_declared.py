@@ -53,4 +53,4 @@ def test_nothing_stored_is_nothing_shown() -> None:
 def test_a_line_holds_three_values_and_counts_the_rest() -> None:
     rows = declared(None, {"a": 1.0, "b": 2.0, "c_d": 3.0, "e": 4.0}, {"a": 1.5})
     assert in_short(rows) == "a 1 / 1.5, b 2 / not recorded, c d 3 / not recorded and 1 more"
-    assert in_short(rows[:1]) == "a 1 / 1.5"
+    assert in_short(rows[:3]) == "a 1 / 1.5, b 2 / not recorded, c d 3 / not recorded"
