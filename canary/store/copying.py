@@ -123,7 +123,7 @@ def outcome_bytes(row: OutcomeRow, recorded: int) -> bytes:
             _field(unit_hash) if unit_hash else _NULL,
             _field(text(path)),
             _long_text(asked),
-            _long_text(answered),
+            _field(text(answered)) if answered else _NULL,  # holds a request id: as often as not no two are alike
             _field(text(facts)) if facts else _NULL,
         )
     )
