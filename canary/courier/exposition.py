@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from canary.courier.tally import BUCKETS, Histogram, Tally
-from canary.telemetry.page import Sample
+from canary.telemetry.readings import Sample
 
 _FIRST_BUCKET: Final = 6  # 64 us; everything faster is in it
 _LAST_BUCKET: Final = 30  # 1,074 s

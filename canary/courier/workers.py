@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from canary.telemetry.page import Sample, gauges, read_pages
+from canary.telemetry.readings import Sample, gauges, read_pages
 
 SILENT_S: Final = 10.0  # a worker's loop turns ten times a second
 

@@ -5,27 +5,27 @@ import time
 from binascii import hexlify
 from typing import Final
 
-from canary.proxy.assign import assign, classed
+from canary.proxy.assign import assign, stratum_of
 from canary.proxy.exchange import Desk, Exchange
 from canary.proxy.ids import ExchangeIds
 from canary.proxy.record import side_of
-from canary.proxy.request import Request
 from canary.proxy.route import Route
 from canary.proxy.shadow import Copy
 from canary.proxy.table import PlanKeeper
-from canary.store.frames import Live, Open, Pair, Tick
+from canary.store.frames import Live, Pair, Tick
 from canary.store.journal import JournalWriter
 from canary.telemetry.guard import guarded
 from canary.telemetry.page import Page
-from canary.terms import Arm, MirrorDrop
+from canary.terms import MirrorDrop
 from canary.wire.heads import RequestHead
 from canary.wire.problem import problem
 from canary.wire.serving import Client
 
-_STABLE: Final = Arm.STABLE
 _NO_DROP: Final = MirrorDrop.NONE
 _MIRRORING: Final = guarded("mirror a request")
 _PAIRING: Final = guarded("record a pair")
+_hex: Final = hexlify
+_now_ns: Final = time.monotonic_ns
 _ALWAYS_MIRRORED: Final = frozenset({b"GET", b"HEAD"})
 
 
@@ -58,7 +58,7 @@ class DataPlane(Desk):
 
     def begin(self, client: Client, head: RequestHead, body: bytes, *, whole: bool) -> None:
         """One request, whole or with the beginning of a larger body."""
-        start_ns = time.monotonic_ns()
+        start_ns = _now_ns()
         start_at_us = self._base_us + start_ns // 1000
         exchange_id = self._ids.next(start_at_us)
         plan = self.keeper.plan
@@ -68,24 +68,23 @@ class DataPlane(Desk):
             return
         eligible = not head.upgrade and (whole or not route.rewrites_body)
         assignment = assign(route, head, exchange_id, start_at_us=start_at_us, eligible=eligible, keys=plan.keys)
-        if route.strata:
-            assignment = classed(assignment, route, head)
-        target = route.stable if assignment.arm is _STABLE or route.candidate is None else route.candidate
+        target = route.target_of(assignment.arm)
         if not whole and target.rewrites_body:
             client.refuse(413, "the request's body is too large for this version to rewrite", exchange_id)
             return
-        record = Request(route, head, assignment, body, len(body), start_at_us, start_ns, exchange_id, target)
-        exchange = Exchange(client, record, desk=self)
+        exchange = Exchange(client, route, head, body, start_ns, self)
+        exchange.assignment, exchange.target = assignment, target
+        exchange.exchange_id, exchange.start_at_us = exchange_id, start_at_us
+        if route.strata:
+            exchange.stratum = stratum_of(route, head)
         extra = route.extra[assignment.arm]
-        exchange.extra = b"x-canary-id: %b\r\n%b" % (hexlify(exchange_id), extra) if plan.answering.id else extra
+        exchange.extra = b"x-canary-id: %b\r\n%b" % (_hex(exchange_id), extra) if route.adds_id else extra
         client.story = exchange
-        drop = _NO_DROP
-        if assignment.in_share:
+        drop, in_share = _NO_DROP, assignment.in_share
+        if in_share:
             drop = self._not_copied(route, head, len(body), whole=whole)
         if assignment.segment:
-            mirrored = assignment.in_share and drop is _NO_DROP
-            stratum, arm, unit = assignment.stratum, assignment.arm, assignment.unit_hash
-            self._journal.open(Open(exchange_id, assignment.segment, stratum, arm, start_at_us, mirrored, False, unit))
+            self._journal.open(exchange.opening(in_share and drop is _NO_DROP))
             if not self._flush_due:
                 self._flush_soon()
         if not whole:
@@ -93,7 +92,7 @@ class DataPlane(Desk):
             exchange.stream(body)
             return
         exchange.run(body)
-        if assignment.in_share:
+        if in_share:
             self._mirror(exchange, route, body, drop)
 
     # the shadow
@@ -104,7 +103,7 @@ class DataPlane(Desk):
             return MirrorDrop.UPGRADE
         if head.method not in _ALWAYS_MIRRORED and not (head.method == b"POST" and head.path in route.mirror_paths):
             return MirrorDrop.METHOD
-        if not whole or size > route.mirror.body_limit_bytes:
+        if not whole or size > route.copied_bytes:
             return MirrorDrop.BODY
         return _NO_DROP
 
@@ -133,7 +132,7 @@ class DataPlane(Desk):
             return
         if candidate.rewrites_body:
             body = candidate.body(body)
-        request = candidate.request_head(exchange.record.head, (client.peer, len(body), True))
+        request = candidate.request_head(exchange.head, (client.peer, len(body), True))
         if body:
             request += body
         copy = Copy(route.sink, exchange, book=self)
@@ -150,7 +149,7 @@ class DataPlane(Desk):
         """Both answers have ended: one frame, with the next flush of this turn."""
         try:
             request_bytes = frame.side.request_bytes
-            side = side_of(copy, copy.version, request_bytes=request_bytes, body=b"".join(copy.body))
+            side = side_of(copy, copy.version, request_bytes, b"".join(copy.body))
             self._journal.pair(Pair(frame, side))
         except Exception:
             with _PAIRING:

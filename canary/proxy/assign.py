@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from msgspec.structs import replace
-
-from canary.proxy.request import Assignment
+from canary.proxy.assignment import Assignment
 from canary.proxy.route import Route
 from canary.split import force
 from canary.split.assign import MAX_UNIT_BYTES, shadowed, unit_hash
@@ -45,20 +43,18 @@ def _forced(route: Route, head: RequestHead, force_key: bytes, now_us: int) -> A
     return Assignment(arm=arm, assigned_by=AssignedBy.FORCED) if arm is not None else None
 
 
-def classed(assignment: Assignment, route: Route, head: RequestHead) -> Assignment:
-    """With the task class that the request names for itself, whatever the arm; on routes that tell classes apart."""
+def stratum_of(route: Route, head: RequestHead) -> int:
+    """The task class that the request names for itself, whatever the arm; 0: none that the route knows."""
     named = head.find(route.class_header)
-    stratum = route.strata.get(named, 0) if named is not None else 0
-    return replace(assignment, stratum=stratum) if stratum else assignment
+    return route.strata.get(named, 0) if named is not None else 0
 
 
 def assign(
     route: Route, head: RequestHead, exchange_id: bytes, *, start_at_us: int, eligible: bool, keys: tuple[bytes, bytes]
 ) -> Assignment:
     """The exchange's assignment; `keys` are those of forcing and of unit hashes."""
-    split = route.split
     force_key, unit_key = keys
-    if split is None or route.coin is None:
+    if route.coin is None:
         if route.unit is _REQUEST:
             return DEFAULT
         unit = _unit_of(route, head)
@@ -71,7 +67,7 @@ def assign(
         forced = _forced(route, head, force_key, start_at_us)
         if forced is not None:
             return forced
-    segment, by, hashed, coin = split.segment, _HASH, b"", exchange_id
+    segment, by, hashed, coin = route.segment, _HASH, b"", exchange_id
     if route.unit is not _REQUEST:
         unit = _unit_of(route, head)
         if unit is None:
@@ -79,6 +75,6 @@ def assign(
         else:
             coin, hashed = unit, unit_hash(unit, unit_key)
     bucket = route.coin.bucket(coin)
-    arm = _STABLE if bucket >= split.weight_bp else _CANDIDATE
-    in_share = arm is _STABLE and shadowed(split.salt, exchange_id, split.shadow_bp)
-    return Assignment(arm, by, segment, bucket, split.weight_bp, hashed, in_share)
+    arm = _STABLE if bucket >= route.weight_bp else _CANDIDATE
+    in_share = arm is _STABLE and shadowed(route.salt, exchange_id, route.shadow_bp)
+    return Assignment(arm, by, segment, bucket, hashed, in_share)

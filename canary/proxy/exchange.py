@@ -2,15 +2,15 @@
 
 from typing import Final
 
-from canary.proxy.record import frames
-from canary.proxy.request import Request
+from canary.proxy.record import Recorded
+from canary.proxy.route import Route
 from canary.proxy.shadow import Copy, PairBook
 from canary.store.frames import Live
 from canary.telemetry.guard import guarded
-from canary.terms import Arm, Ending, MirrorDrop
-from canary.wire.call import Call
+from canary.terms import Arm, Ending
+from canary.wire.answer_head import AnswerHead
 from canary.wire.framing import LAST_CHUNK, chunk
-from canary.wire.heads import BY_LENGTH, NO_BODY, TUNNEL, UNTIL_CLOSE, AnswerHead
+from canary.wire.heads import BY_LENGTH, NO_BODY, TUNNEL, UNTIL_CLOSE, RequestHead
 from canary.wire.problem import problem
 from canary.wire.serving import Client
 from canary.wire.tunnel import Tunnel
@@ -18,7 +18,6 @@ from canary.wire.tunnel import Tunnel
 _STATUS: Final = {Ending.TIMEOUT: 504}
 _WHOLE: Final = Ending.WHOLE
 _STABLE: Final = Arm.STABLE
-_NO_DROP: Final = MirrorDrop.NONE
 _RECORDING: Final = guarded("record an exchange")
 _SAYS: Final = {
     Ending.REFUSED: "no connection to the upstream could be made",
@@ -42,7 +41,7 @@ class Desk(PairBook):
         raise NotImplementedError
 
 
-class Exchange(Call):
+class Exchange(Recorded):
     """Joins a client's connection and the call to the upstream; both let go of it when it ends."""
 
     __slots__ = (
@@ -54,29 +53,18 @@ class Exchange(Call):
         "answered",
         "client",
         "copy",
-        "drop",
-        "exchange_id",
         "extra",
-        "mirror",
-        "record",
-        "target",
     )
 
-    def __init__(self, client: Client, record: Request, *, desk: Desk) -> None:
-        route = record.route
-        Call.__init__(self, record.head.method, record.start_ns)
+    def __init__(self, client: Client, route: Route, head: RequestHead, body: bytes, start_ns: int, desk: Desk) -> None:
+        Recorded.__init__(self, route, head, body, start_ns)
         self.deadline_us = route.answer_us
         self.connect_s = route.connect_s
         self.pattern = route.pattern
         self.cap = route.body_cap if route.keeps_bodies else 0
         self.client: Client | None = client
-        self.record = record
-        self.target = record.target
-        self.exchange_id = record.exchange_id
         self.extra = b""
         self.copy: Copy | None = None
-        self.mirror = ""
-        self.drop = _NO_DROP
         self.answered = False
         self._desk = desk
         self._keep = True
@@ -86,7 +74,7 @@ class Exchange(Call):
 
     def run(self, body: bytes) -> None:
         """Sends a whole request."""
-        head, target = self.record.head, self.target
+        head, target = self.head, self.target
         client = self.client
         assert client is not None
         if target.rewrites_body:
@@ -96,7 +84,7 @@ class Exchange(Call):
 
     def stream(self, prefix: bytes) -> None:
         """Sends a request whose body is still coming; not retried, not mirrored."""
-        head, target, client = self.record.head, self.target, self.client
+        head, target, client = self.head, self.target, self.client
         assert client is not None
         self.open_ended = True
         self._chunked = head.chunked
@@ -110,7 +98,7 @@ class Exchange(Call):
 
     def request_piece(self, data: bytes, *, last: bool) -> None:
         """More of the body of a streamed request."""
-        self.record.request_bytes += len(data)
+        self.request_bytes += len(data)
         self.touched_us = self.age_us()
         if self._chunked:
             data = _chunked(data, last=last)
@@ -153,7 +141,7 @@ class Exchange(Call):
     def check(self, now: float) -> None:
         """Ends what is over its deadline, or silent for too long."""
         age_us = self.age_us()
-        silent = self.first_byte_us >= 0 and not self._stuck and age_us - self.touched_us > self.record.route.idle_us
+        silent = self.first_byte_us >= 0 and not self._stuck and age_us - self.touched_us > self.route.idle_us
         if (silent or age_us > self.deadline_us) and not self.ended:
             connection, self.connection = self.connection, None
             if connection is not None:
@@ -174,7 +162,7 @@ class Exchange(Call):
 
     def on_interim(self, head: AnswerHead) -> None:
         """Early hints go on to clients that know them; 100 was answered by us."""
-        if head.status != 100 and self.client is not None and not self.record.head.http10:
+        if head.status != 100 and self.client is not None and not self.head.http10:
             self.client.write(head.lines + b"\r\n")
 
     def on_answer(self, head: AnswerHead, raw: bytes, payload: bytes, *, done: bool) -> None:
@@ -187,7 +175,7 @@ class Exchange(Call):
             return
         keep = client.may_persist
         framing = head.framing
-        http10 = self.record.head.http10
+        http10 = self.head.http10
         tail = b"\r\n"
         if framing != BY_LENGTH and framing != NO_BODY:
             if not http10:
@@ -218,7 +206,7 @@ class Exchange(Call):
         keep = self._keep = client.may_persist
         self.answered = self.ended = True
         self.client = None
-        if keep and not self.record.head.http10:
+        if keep and not self.head.http10:
             data = b"%b%b\r\n%b" % (head.lines, self.extra, body)
         else:
             word = b"keep-alive" if keep else b"close"
@@ -268,7 +256,7 @@ class Exchange(Call):
     def _on_switch(self, head: AnswerHead, client: Client, first: bytes) -> None:
         """101: a blind tunnel where one was asked for, otherwise no answer we know."""
         connection, self.connection = self.connection, None
-        if connection is None or not self.record.head.upgrade:
+        if connection is None or not self.head.upgrade:
             if connection is not None:
                 connection.drop()
             self.settle(Ending.MALFORMED)
@@ -277,8 +265,8 @@ class Exchange(Call):
         self.client = None
         self.mark(b"")
         self._close(_WHOLE, None)
-        tunnel = Tunnel(client, connection, idle_s=self.record.route.idle_us / 1e6, now=-1.0)
-        upgrade = b"connection: upgrade\r\nupgrade: %b\r\n" % self.record.head.upgrade
+        tunnel = Tunnel(client, connection, idle_s=self.route.idle_us / 1e6, now=-1.0)
+        upgrade = b"connection: upgrade\r\nupgrade: %b\r\n" % self.head.upgrade
         client.write(b"%b%b%b\r\n%b" % (head.lines, self.extra, upgrade, first))
         client.become_tunnel(tunnel)
 
@@ -299,13 +287,14 @@ class Exchange(Call):
         self.copy = None
 
     def _write_down(self, own_status: int | None) -> None:
-        record, route, copy = self.record, self.record.route, self.copy
-        frame, full = frames(record, self, mirror=self.mirror, drop=self.drop)
+        copy = self.copy
+        frame, full = self.frames()
         self._desk.write_down(frame)
         if copy is not None:
             copy.live_ended(full, self.held)
-        status = own_status or frame.side.status
-        route.cells.exchange(0 if record.assignment.arm is _STABLE else 1, status, self.end_us)
+        answer = self.answer
+        status = own_status or (answer.status if answer is not None else 0)
+        self.route.cells.exchange(0 if self.assignment.arm is _STABLE else 1, status, self.end_us)
 
 
 def _chunked(payload: bytes, *, last: bool) -> bytes:

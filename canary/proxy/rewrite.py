@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from canary.errors import SnapshotError
 from canary.observe import sources
 from canary.split.spec import HeaderRule, SecretRef, VersionSpec
-from canary.wire.heads import Form, RequestHead
+from canary.wire.form import Form
+from canary.wire.heads import RequestHead
 from canary.wire.origin import Origin
 from canary.wire.upstream import Upstream
 
@@ -129,11 +130,11 @@ class Target:
         if form is None:
             return self._render(head, peer, framing=self._framing(head, length, copy=copy), copy=copy)
         key = self._copies if copy else self
-        framed: bytes
-        bare: bytes | None
-        framed, bare = form.memo.get(key) or form.remember(key, self._templates(head, form, copy=copy))
+        made: tuple[bytes, bytes | None] = form.memo.get(key) or form.remember(key, self._templates(head, form, copy=copy))
+        framed, bare = made
         if length > 0 or (not length and bare is None):
-            return framed % (*head.values, peer, length)
+            behind = (peer, length)
+            return framed % (head.values + behind)
         if not length and bare is not None:
             return bare % (*head.values, peer)
         return self._render(head, peer, framing=self._framing(head, length, copy=copy), copy=copy)

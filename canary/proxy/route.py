@@ -11,7 +11,7 @@ from canary.split.assign import Coin
 from canary.split.spec import Answering, RouteSpec, VersionSpec
 from canary.store.overlay import OverlayOrder
 from canary.telemetry.page import RouteCells
-from canary.terms import UnitSource
+from canary.terms import UNSCORED, Arm, UnitSource
 from canary.wire.answer import fields_pattern
 from canary.wire.origin import Origin
 from canary.wire.upstream import Upstream
@@ -19,11 +19,14 @@ from canary.wire.upstream import Upstream
 ALWAYS_RECORDED: Final = ("content-encoding",)
 """Without it a captured body could not be read."""
 
+_STABLE: Final = Arm.STABLE
+
 
 class Route:
     """Compiled once per snapshot; exchanges under way keep theirs when it is replaced."""
 
     __slots__ = (
+        "adds_id",
         "answer_us",
         "body_cap",
         "candidate",
@@ -31,22 +34,25 @@ class Route:
         "class_header",
         "coin",
         "connect_s",
+        "copied_bytes",
         "extra",
         "idle_us",
         "keeps_bodies",
-        "mirror",
         "mirror_paths",
         "name",
         "order",
         "pattern",
         "request_names",
         "rewrites_body",
+        "salt",
+        "segment",
+        "shadow_bp",
         "sink",
-        "split",
         "stable",
         "strata",
         "unit",
         "unit_name",
+        "weight_bp",
     )
 
     def __init__(
@@ -61,18 +67,20 @@ class Route:
         split = spec.split if spec.split is not None and spec.split.candidate != spec.stable else None
         self.name = spec.name
         self.order = order
-        self.split = split
         self.coin = Coin(split.salt) if split is not None else None
+        self.salt = split.salt if split is not None else b""
+        self.segment, self.weight_bp, self.shadow_bp = UNSCORED, 0, 0
         self.stable = target(_version(spec, spec.stable), True)
         self.candidate: Target | None = None
         if split is not None:
+            self.segment, self.weight_bp, self.shadow_bp = split.segment, split.weight_bp, split.shadow_bp
             candidate = _version(spec, split.candidate)
             same_origin = origin_of(candidate)[0] == origin_of(_version(spec, spec.stable))[0]
             self.candidate = target(candidate, candidate.forward_credentials or same_origin)
         self.rewrites_body = self.stable.rewrites_body or (self.candidate is not None and self.candidate.rewrites_body)
         self.unit = spec.unit.source
         self.unit_name = spec.unit.name.lower().encode() if spec.unit.source is UnitSource.HEADER else spec.unit.name.encode()
-        self.mirror = spec.mirror
+        self.copied_bytes = spec.mirror.body_limit_bytes  # a longer body is not copied
         self.mirror_paths = frozenset(path.encode("latin-1") for path in spec.mirror.paths)
         self.sink = sink
         self.cells = cells
@@ -90,9 +98,15 @@ class Route:
         answer_names = _allowed((*record.response_headers, *ALWAYS_RECORDED))
         self.pattern = fields_pattern(tuple(answer_names.values()))
         self.extra: dict[str, bytes] = {}
+        self.adds_id = False
+
+    def target_of(self, arm: Arm) -> Target:
+        """The version that serves an arm."""
+        return self.stable if arm is _STABLE or self.candidate is None else self.candidate
 
     def add_lines(self, answering: Answering) -> None:
         """Prepares the answer lines that are the same for every exchange of an arm."""
+        self.adds_id = answering.id
         for arm, target in (("stable", self.stable), ("candidate", self.candidate)):
             if target is not None:
                 lines = f"x-canary-route: {self.name}\r\n" if answering.route else ""

@@ -6,8 +6,8 @@ from typing import Final
 from canary.split.spec import MirrorSpec
 from canary.store.frames import Live
 from canary.terms import Ending, MirrorDrop
+from canary.wire.answer_head import AnswerHead
 from canary.wire.call import Call
-from canary.wire.heads import AnswerHead
 from canary.wire.serving import Application
 
 DOWN_S: Final = 0.5

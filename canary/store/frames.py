@@ -92,4 +92,11 @@ class Tick(msgspec.Struct, array_like=True, frozen=True, gc=False):
     dropped_frames: int = 0  # so far, at the spool's bound
 
 
+class Rotation(msgspec.Struct, frozen=True):
+    """When a new segment begins: whichever comes first."""
+
+    segment_bytes: int = 67_108_864
+    segment_s: float = 60.0
+
+
 Frame = Open | Live | Pair | Tick

@@ -29,13 +29,6 @@ DECODERS: Final[dict[int, msgspec.msgpack.Decoder[Frame]]] = {
 }
 
 
-class Rotation(msgspec.Struct, frozen=True):
-    """When a new segment begins: whichever comes first."""
-
-    segment_bytes: int = 67_108_864
-    segment_s: float = 60.0
-
-
 def payload_of(frame: Frame) -> bytes:
     """A frame's payload; text that is no Unicode (lone surrogates out of odd header bytes) is escaped."""
     try:

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from canary.errors import JournalError
-from canary.store.frames import Frame, FrameKind, Live, Open, Pair, Tick
-from canary.store.framing import FRAME_FORMAT, HEADER, MARK, Rotation, frame_bytes, payload_of, segment_header
+from canary.store.frames import Frame, FrameKind, Live, Open, Pair, Rotation, Tick
+from canary.store.framing import FRAME_FORMAT, HEADER, MARK, frame_bytes, payload_of, segment_header
 
 SLOW_WRITE_NS: Final = 20_000_000
 BODIES_OFF_NS: Final = 10_000_000_000  # after a slow write bodies are left out for this long
@@ -25,6 +25,8 @@ KEPT_BYTES: Final = 8_388_608  # kept while the disk refuses; frames past it are
 RETRY_NS: Final = 100_000_000  # between attempts while the disk refuses
 LOCK_NAME: Final = "lock"
 HIDDEN: Final = ".new-"
+_pack: Final = HEADER.pack
+_crc32: Final = zlib.crc32
 _LIVE: Final = int(FrameKind.LIVE)
 _PAIR: Final = int(FrameKind.PAIR)
 
@@ -106,7 +108,7 @@ class JournalWriter:
             return
         self._opens[frame.exchange_id] = frame
         payload = payload_of(frame)
-        self._buffer += HEADER.pack(MARK, FRAME_FORMAT, 1, len(payload), zlib.crc32(payload, 1))
+        self._buffer += _pack(MARK, FRAME_FORMAT, 1, len(payload), _crc32(payload, 1))
         self._buffer += payload
 
     def live(self, frame: Live) -> None:
@@ -193,7 +195,7 @@ class JournalWriter:
             if len(buffer) > KEPT_BYTES:
                 self.dropped += 1
                 return False
-        buffer += HEADER.pack(MARK, FRAME_FORMAT, kind, len(payload), zlib.crc32(payload, kind))
+        buffer += _pack(MARK, FRAME_FORMAT, kind, len(payload), _crc32(payload, kind))
         buffer += payload
         return True
 

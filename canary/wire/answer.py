@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from canary.wire.answer_head import AnswerHead
 from canary.wire.framing import BadFraming, ChunkReader
-from canary.wire.heads import BY_LENGTH, CHUNKED, NO_BODY, TUNNEL, UNTIL_CLOSE, AnswerHead, Named, Note
+from canary.wire.heads import BY_LENGTH, CHUNKED, NO_BODY, TUNNEL, UNTIL_CLOSE, Named, Note
 from canary.wire.lines import LENGTH, Kind, Lines, Shape, is_id, kind_of, read_field
 
 
@@ -115,7 +116,7 @@ def parse_answer(data: bytes, *, to_head: bool, pattern: Pattern) -> AnswerHead:
             if coding is not None or http10:
                 raise BadAnswer("transfer-encoding twice, or in HTTP/1.0")
             coding = field[1].strip(b" \t").lower()
-    head = AnswerHead(status, tuple(fields), tuple(notes))
+    head = AnswerHead(status, tuple(fields), noted=tuple(notes))
     tokens = _persistence(head, http10=http10) if hop else _NO_TOKENS
     if length is not None and not hop and not to_head and status >= 200 and status not in (204, 304):
         head.framing = BY_LENGTH
@@ -153,7 +154,8 @@ class AnswerShape(Shape):
             for number, index, name in self._places:
                 notes[index] = (name, values[number].decode("ascii"))
             noted = tuple(notes)
-        made = AnswerHead(head.status, (), noted, lines, BY_LENGTH, int(values[self._length_at]))
+        length = int(values[self._length_at])
+        made = AnswerHead(head.status, (), noted, lines, BY_LENGTH, length)
         if len(values) == 1:
             self._head = made
             self._last = (lines + b"\r\n", (values, len(lines) + 2))

@@ -6,7 +6,7 @@ from typing import Final
 
 from canary.terms import Ending
 from canary.wire.answer import DEFAULT_PATTERN, Pattern
-from canary.wire.heads import AnswerHead
+from canary.wire.answer_head import AnswerHead
 from canary.wire.tunnel import Tunnel
 
 TAIL: Final = 4_096  # bytes kept of the end of a body past its cap

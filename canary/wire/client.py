@@ -5,8 +5,9 @@ from typing import cast
 
 from canary.terms import Ending
 from canary.wire.answer import AnswerReader, AnswerShape, BadAnswer, Pattern, answer_shape, parse_answer
+from canary.wire.answer_head import AnswerHead
 from canary.wire.call import Call, Line, Source
-from canary.wire.heads import BY_LENGTH, TUNNEL, AnswerHead
+from canary.wire.heads import BY_LENGTH, TUNNEL
 from canary.wire.lines import worth_learning
 from canary.wire.tunnel import Tunnel
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from canary.wire.form import Field, Form
 from canary.wire.head import (
     AUTHORITY,
     CONNECTION,
@@ -21,7 +22,7 @@ from canary.wire.head import (
     SPECIAL,
     apply,
 )
-from canary.wire.heads import Field, Form, RequestHead
+from canary.wire.heads import RequestHead
 from canary.wire.lines import LENGTH as LENGTH_DIGITS
 from canary.wire.lines import WORD, Kind, Lines, Shape, is_id, read_field
 

@@ -10,7 +10,7 @@ from canary.split.spec import HeaderRule, MatchSpec, RouteSpec, SecretRef
 from canary.store.frames import Live
 from canary.store.overlay import Overlay, OverlayOrder, write_overlay
 from canary.store.snapshot import good_copy, write_snapshot
-from canary.telemetry.page import read_pages, snapshot_revisions
+from canary.telemetry.readings import read_pages, snapshot_revisions
 from canary.terms import Arm
 from tests.support.deadline import wait_for
 from tests.support.http_client import ask

@@ -15,7 +15,7 @@ from canary.split.force import sign
 from canary.split.spec import SecretRef, UnitSpec
 from canary.store.frames import Live, Open, Tick
 from canary.store.overlay import Overlay, OverlayOrder, write_overlay
-from canary.telemetry.page import read_pages, snapshot_revisions
+from canary.telemetry.readings import read_pages, snapshot_revisions
 from canary.terms import Arm, AssignedBy, Ending, UnitSource
 from tests.support.deadline import wait_for
 from tests.support.http_client import Client, Cut, ask

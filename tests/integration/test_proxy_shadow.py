@@ -9,7 +9,7 @@ import pytest
 
 from canary.split.spec import Deadlines, Limits, MirrorSpec, Split
 from canary.store.frames import Live, Open, Pair
-from canary.telemetry.page import read_pages
+from canary.telemetry.readings import read_pages
 from canary.terms import Arm, AssignedBy, Ending, MirrorDrop
 from tests.support.deadline import wait_for
 from tests.support.http_client import Client, ask

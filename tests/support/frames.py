@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from canary.store.frames import Frame, Live, Open, Pair, Side, Tick
-from canary.store.framing import Rotation
+from canary.store.frames import Frame, Live, Open, Pair, Rotation, Side, Tick
 from canary.store.journal import JournalWriter
 from canary.store.spool import JournalDir, Offset, PoisonFrame, journals
 from canary.terms import Arm, AssignedBy, Ending

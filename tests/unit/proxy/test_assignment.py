@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from canary.proxy.assign import assign, cookie_of
-from canary.proxy.request import Assignment
+from canary.proxy.assignment import Assignment
 from canary.proxy.route import Route, make_target
 from canary.proxy.shadow import ShadowSink
 from canary.split.force import sign

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from canary.wire.answer import AnswerShape
-from canary.wire.heads import Form
+from canary.wire.form import Form
 from canary.wire.plain import RequestShape
 from canary.wire.server import ClientConnection
 from tests.support.plane_room import Room

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from canary.store import journal as journal_module
-from canary.store.frames import Live, Open, Pair, Tick
-from canary.store.framing import Rotation
+from canary.store.frames import Live, Open, Pair, Rotation, Tick
 from canary.store.journal import KEPT_BYTES, JournalWriter
 from canary.store.spool import Offset
 from tests.support.frames import (

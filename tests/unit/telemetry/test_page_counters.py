@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from canary.telemetry.page import MAX_ROUTES, Page, Sample, gauges, read_pages, snapshot_revisions
+from canary.telemetry.page import MAX_ROUTES, Page
+from canary.telemetry.readings import Sample, gauges, read_pages, snapshot_revisions
 from canary.terms import MirrorDrop
 
 
