@@ -7,7 +7,8 @@ import pytest
 
 from canary.errors import Conflict, Deposed, NotFound, StaleRevision, StoreError
 from canary.ports import Fence, Move
-from canary.rollout.state import Before, Decision, RolloutState
+from canary.rollout.state import Before, Decision, RolloutState, Trouble
+from canary.rollout.troubled import troubled, untroubled
 from canary.stats.evidence import Evidence
 from canary.store.books import PostgresRollouts
 from canary.store.database import Database
@@ -38,6 +39,16 @@ async def test_a_rollout_comes_back_as_it_was_stored(books: Books) -> None:
     assert state.revision == 1
     assert await books.rollouts.get("r1") == state
     assert list(await books.rollouts.active()) == [state]
+
+
+async def test_trouble_is_stored_and_taken_back_without_a_decision(books: Books) -> None:
+    state = await created(books)
+    told = await books.rollouts.save(state, troubled(state, "ValueError at canary.stats.cells:104", at(9)), None)
+    assert (await books.rollouts.get("r1")).trouble == Trouble(since=at(9), error="ValueError at canary.stats.cells:104")
+    again = await books.rollouts.save(told, troubled(told, "StoreError: torn", at(99)), None)
+    assert again.trouble == Trouble(since=at(9), error="StoreError: torn"), "since the first"
+    assert (await books.rollouts.save(again, untroubled(again), None)).trouble is None
+    assert len(await books.rollouts.decisions("r1")) == 1
 
 
 async def test_what_only_a_newer_version_knows_is_an_error_of_the_store(database: Database) -> None:
