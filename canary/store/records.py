@@ -44,7 +44,7 @@ FROM unnest(%(routes)s::text[], %(hashes)s::text[], %(hours)s::integer[], %(cell
 ON CONFLICT (route, version_hash, hour, journal) DO UPDATE SET cells = excluded.cells"""
 
 _STATE: Final = 'SELECT "offset", tick_at_us, dead FROM journals WHERE journal = %(journal)s'
-# Without an index by journal on purpose: asked once, at a tail's start. Among 430,000 rows (283 MB) it takes 6 ms where Postgres
+# Without an index by journal on purpose: asked once, at a tail's start. Of 430,000 rows (283 MB) it takes 6 ms where Postgres
 # skips along the key (18), 240 ms as a scan (older ones); an index would be written with each part of each commit.
 _OPEN_COUNTERS: Final = """
 SELECT rollout, segment, minute, cells, part FROM counters WHERE journal = %(journal)s AND minute >= %(minute)s
