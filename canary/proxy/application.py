@@ -146,7 +146,7 @@ class DataPlane(Desk):
         copy.start(candidate.upstream, request)
 
     def pair(self, copy: Copy, frame: Live) -> None:
-        """Both answers have ended: one frame, with the next flush of this turn."""
+        """Both answers have ended: one frame. Nobody waits for it: it goes with what is written next, or with the ticker."""
         try:
             request_bytes = frame.side.request_bytes
             side = side_of(copy, copy.version, request_bytes, b"".join(copy.body))
@@ -154,8 +154,6 @@ class DataPlane(Desk):
         except Exception:
             with _PAIRING:
                 raise
-        if not self._flush_due:
-            self._flush_soon()
         copy.body.clear()
 
     # the journal

@@ -101,6 +101,7 @@ class Worker:
         for sink in keeper.sinks.values():
             sink.check()
         self._upstreams.close_idle(now)
+        self._plane.flush()  # pairs for which nothing else came
         if now - self._tick_at >= _TICK_EVERY_S:
             self._tick_at = now
             self._plane.tick()

@@ -3,18 +3,19 @@
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from canary.split.spec import Deadlines, Limits, MirrorSpec, Split
-from canary.store.frames import Live, Open, Pair
+from canary.store.frames import Live, Open, Pair, Tick
 from canary.telemetry.readings import read_pages
 from canary.terms import Arm, AssignedBy, Ending, MirrorDrop
 from tests.support.deadline import wait_for
 from tests.support.http_client import Client, ask
 from tests.support.upstreams import OK, Link, Upstream, a_closed_port, answering
-from tests.support.worker_process import WorkerProcess, a_route, a_snapshot, a_split, a_version, wait_for_frames
+from tests.support.worker_process import WorkerProcess, a_route, a_snapshot, a_split, a_version, journal_frames, wait_for_frames
 
 SHORT = Deadlines(connect_s=0.5, answer_s=1.0, idle_s=0.5)
 ALL = a_split(shadow_bp=10_000)
@@ -221,6 +222,26 @@ def test_bytes_held_are_bounded(world: World) -> None:
 
 def _value(worker: WorkerProcess, name: str) -> int:
     return sum(sample.value for sample in read_pages(worker.state_dir / "page") if sample.name == name)
+
+
+def test_pairs_that_end_by_themselves_do_not_wait_for_the_seconds_tick(world: World) -> None:
+    answered = threading.Semaphore(0)
+
+    def script(link: Link) -> None:
+        while link.request() is not None:
+            assert answered.acquire(timeout=10)
+            link.send(OK)
+
+    world.shadow.script = script
+    with world.worker() as worker:
+        for number in range(1, 5):
+            ask(worker.port)
+            world.lives(number)
+            answered.release()
+            world.pairs(number)
+    frames = journal_frames(world.state_dir)
+    behind = [type(after) for frame, after in pairwise(frames) if isinstance(frame, Pair)]
+    assert behind.count(Tick) < len(behind)
 
 
 def test_a_client_that_leaves_leaves_its_copy_going(world: World) -> None:
