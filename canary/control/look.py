@@ -1,11 +1,12 @@
 """What is known of a rollout now: its counters weighed, or its profile as it grows. Reads only, so anyone may look."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from canary.control.growth import Growth
-from canary.errors import CountersMoved
+from canary.errors import CountersMoved, StoreAway
 from canary.ports import CounterBook
 from canary.rollout.state import RolloutState
 from canary.rollout.weighing import NO_SCORING, evidence_of, segments_of
@@ -49,7 +50,17 @@ class Looks:
         # What has ended is looked at once in a while, and by people: it is read anew and not kept.
         fresh = _StickyReading() if state.sticky else _Reading()
         reading = fresh if state.phase.is_final else self._open.setdefault(state.id, fresh)
-        return await reading.read(state, self._counters)
+        sound = False
+        try:
+            seen = await reading.read(state, self._counters)
+            sound = True
+        except (StoreAway, asyncio.CancelledError):
+            sound = True  # it broke off between two steps: what was taken in stands
+            raise
+        finally:
+            if not sound:  # half taken in, or a row that was mended since: the next look reads all anew
+                self._open.pop(state.id, None)
+        return seen
 
     async def evidence(self, state: RolloutState) -> Evidence | None:
         """The evidence alone; None while the rollout is pending."""

@@ -42,7 +42,7 @@ class Moving(MemoryCounters):
         return await super().read(rollout, since=since)
 
 
-async def count(world: World, state: RolloutState, minute: int) -> None:
+async def count(world: World, state: RolloutState, minute: int, *, damaged: bool = False) -> None:
     """One request of stable's in a minute after the first, committed with its tick."""
     start_us = EPOCH_US + minute * 60_000_000
     row = rows_of_requests(SCORING, [Request(start_us=start_us, arm=Arm.STABLE, fact=FINE)])[0]
@@ -52,7 +52,7 @@ async def count(world: World, state: RolloutState, minute: int) -> None:
         seen=minute,
         offset=minute + 1,
         tick_at_us=start_us + 60_000_000,
-        counters=[CounterDelta(state.id, 7, row.minute, row.cells)],
+        counters=[CounterDelta(state.id, 7, row.minute, b"damaged" if damaged else row.cells)],
     )
     await MemoryRecorder(world.store).commit(batch)
 
@@ -70,3 +70,17 @@ async def test_a_reading_anew_that_breaks_off_begins_anew_the_next_time(trouble:
     with pytest.raises(trouble):
         await looks.look(state)
     assert (await looks.look(state)).evidence.assigned_stable == 4  # type: ignore[union-attr]
+
+
+async def test_a_look_that_fails_is_followed_by_one_that_reads_all_anew() -> None:
+    """Somebody removes a damaged row: it must not live on in memory, and what was read beside it must not be lost."""
+    world = World()
+    looks, state = Looks(world.counters), a_state(Phase.CANARYING, scoring=SCORING)
+    await count(world, state, 0)
+    await count(world, state, 1, damaged=True)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="cells of format"):
+            await looks.look(state)
+    world.store.counts._rows = {key: row for key, row in world.store.counts._rows.items() if row[0] != b"damaged"}
+    await count(world, state, 2)
+    assert (await looks.look(state)).evidence.assigned_stable == 2  # type: ignore[union-attr]
