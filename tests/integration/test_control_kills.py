@@ -31,8 +31,8 @@ from tests.support.deadline import wait_for_answer
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = 4
-DECIDED_WITHIN_S = 60.0
-"""Of a new leader: the lease has to run out, and the machine may be busy."""
+DECIDED_WITHIN_S = 150.0
+"""Of a new leader: the lease has to run out, and where others hold the processors a process takes most of a minute to start."""
 
 
 class WallClock:
@@ -117,7 +117,7 @@ async def decider(database: Database, *, besides: set[int]) -> int:
     return (await wait_for_answer(found, DECIDED_WITHIN_S, what=f"a decision of none of {besides}"))[0]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_killed_and_paused_leaders_decide_nothing_twice(database: Database, database_url: str) -> None:
     books = Books(
         rollouts=PostgresRollouts(database),
