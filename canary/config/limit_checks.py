@@ -26,13 +26,8 @@ _NO_LIMIT: Final = RESERVED - {*_RATES, *QUANTILE_LIMITS}
 
 def limit_findings(path: Path, limits: dict[str, Any], routes: dict[str, Any]) -> Iterator[Finding]:
     """All mistakes in one plan's limits."""
-    metrics = [mapping(mapping(route).get("metrics")) for route in routes.values()]
-    declared = {name: mapping(body) for named in metrics for name, body in named.items()}
-    known = {**dict.fromkeys(_RATES, "share"), **dict.fromkeys(QUANTILE_LIMITS, "duration")}
-    for name, metric in declared.items():
-        rate = metric.get("kind") == "rate"
-        known |= {name: "share"} if rate else {name: "amount", f"{name}{OVER_CAP}": "share"}
     longest_s = max(map(_answer_s, routes.values()), default=LLM_ANSWER_S)
+    known = _known(routes)
     for name, written in limits.items():
         here: Path = (*path, name)
         if name in _NO_LIMIT:
@@ -42,9 +37,26 @@ def limit_findings(path: Path, limits: dict[str, Any], routes: dict[str, Any]) -
             yield here, True, f"no route measures this, so the limit would guard nothing{guess}"
         else:
             found = attempt(units.limit, written)
-            yield from _value(here, known[name], found, declared.get(name, {}))
-            if found is not None and found.kind == known[name] == "duration" and found.value >= longest_s:
+            # Routes may declare one name in different ways: a limit that means something on one of them is none too many.
+            refused = [[*_value(here, kind, found, metric)] for kind, metric in known[name]]
+            if all(refused):
+                yield from refused[0]
+            elif found is not None and found.kind == "duration" and found.value >= longest_s:
                 yield here, False, f"no answer takes that long: the longest deadline is {units.format_seconds(longest_s)}"
+
+
+def _known(routes: dict[str, Any]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """By name what can be limited: how the limit is written, and the metric's declaration, of each route that has one."""
+    known: dict[str, list[tuple[str, dict[str, Any]]]] = {name: [("share", {})] for name in _RATES}
+    known |= {name: [("duration", {})] for name in QUANTILE_LIMITS}
+    for route in routes.values():
+        for name, body in mapping(mapping(route).get("metrics")).items():
+            metric = mapping(body)
+            rate = metric.get("kind") == "rate"
+            known.setdefault(name, []).append(("share" if rate else "amount", metric))
+            if not rate:
+                known.setdefault(f"{name}{OVER_CAP}", []).append(("share", {}))
+    return known
 
 
 def _answer_s(route: Any) -> float:

@@ -54,7 +54,12 @@ REFUSED = {
     ),
 }
 LIMITED = route("metrics: {cost: {from: header:x-cost, kind: cost, cap: 2}, bad: {from: json:/a, kind: rate}}")
+WIDE, NARROW = (f"    metrics: {{cost: {{from: header:x-cost, kind: cost, cap: {cap}}}}}\n" for cap in (200, 2))
 REFUSED |= {
+    "limit at every route's cap": (
+        plan("limits: {cost: §300}", file=ROUTE + WIDE + SITE + NARROW),
+        "the limit lies at the cap of 200 or over it",
+    ),
     "limit on nothing": (plan("limits: {§eror: 2%}"), "so the limit would guard nothing; did you mean 'error'?"),
     "limit on a comparison": (plan("limits: {§throughput: 2%}"), "throughput compares the two versions"),
     "limit of a quantile in percent": (plan("limits: {p99: §2%}"), "the limit of p99 is a duration such as 1.5s"),
@@ -100,6 +105,8 @@ QUIET = {
     "bodies read by a metric": route("record: {body_cap_bytes: 1MiB}", "metrics: {m: {from: json:/a, kind: rate}}"),
     "bodies read for their variety": route("record: {body_cap_bytes: 1MiB}", "kind: llm"),
     "limits of all kinds": plan("limits: {error: 2%, cost: 0.01, cost_over_cap: 1%, bad: 3%, p99: 1500ms}", file=LIMITED),
+    "a limit below the first of two caps": plan("limits: {cost: 5}", file=ROUTE + WIDE + SITE + NARROW),
+    "a limit below the last of two caps": plan("limits: {cost: 5}", file=ROUTE + NARROW + SITE + WIDE),
     "a limit that a language model may reach": plan("limits: {p50: 90s}", file=route("kind: llm")),
     "a dwell below the limit": plan("max_duration: 10m", "stages: [{weight: 50%, dwell: 9m}]"),
 }
