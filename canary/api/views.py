@@ -12,16 +12,15 @@ from canary.control.sight import NOTHING_SEEN, Sighted
 from canary.ports import PlanInForce
 from canary.rollout.calibration import CONFIDENCE, Round, real_route, summed
 from canary.rollout.declared import declared, in_short
-from canary.rollout.estimate_words import forecast_of, words_of
+from canary.rollout.estimate_words import Outlook, outlook_of, words_of
 from canary.rollout.estimates import ALPHA, Estimate
 from canary.rollout.families import FleetSummary
 from canary.rollout.harm import told
 from canary.rollout.lean import leaning
 from canary.rollout.replay import Replay
 from canary.rollout.state import DecisionRow, RolloutState
-from canary.rollout.trend import gates_eta_s
 from canary.rollout.troubled import alerts_of
-from canary.rollout.verdicts import gates_of, verdicts_of
+from canary.rollout.verdicts import verdicts_of
 from canary.split.spec import RouteSpec
 from canary.stats.profile import Profile
 from canary.store.pairs import PairDetail, PairSummary
@@ -67,19 +66,18 @@ def evidence(state: RolloutState, seen: Sighted, found: Sequence[Estimate]) -> d
     """One look in full: every metric with its interval, what is needed of it and how long that takes; harm and alerts."""
     said = {estimate.metric: estimate for estimate in found}
     rows = seen.evidence.metrics if seen.evidence is not None else ()
-    names = [spec.name for spec in state.measures.metrics]
-    gates = gates_of(state.phase, seen.evidence, declared=names) if seen.evidence is not None else ()
-    over, eta_s = state.phase.is_final, gates_eta_s(gates, seen.past) if gates else None
+    outlook = outlook_of(state, seen.evidence, seen.past) if seen.evidence is not None else Outlook()
+    over = state.phase.is_final
     words = {verdict.metric: verdict for verdict in verdicts_of(seen.evidence, q=state.plan.alpha_rollback)}
     return {
         "rollout": rollout(state, seen),
         "confidence": 1 - ALPHA,
         "forecast_from_s": seen.past.age_s if seen.past is not None else None,
-        "gates_eta_s": eta_s,
-        "forecast": forecast_of(eta_s, seen.past, over=over) if gates else "",
+        "gates_eta_s": outlook.eta_s,
+        "forecast": outlook.sentence,
         "metrics": [
             _plain(row)
-            | {"estimate": _plain(said.get(row.metric)), "verdict": _plain(words[row.metric]), "gate": row in gates}
+            | {"estimate": _plain(said.get(row.metric)), "verdict": _plain(words[row.metric]), "gate": row in outlook.gates}
             | {"text": _plain(words_of(row, said[row.metric], seen.past, over=over)) if row.metric in said else None}
             for row in rows
         ],

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from canary.control.sight import Sighted
-from canary.rollout.estimate_words import EstimateWords, forecast_of, words_of
+from canary.rollout.estimate_words import EstimateWords, outlook_of, words_of
 from canary.rollout.estimates import Estimate
 from canary.rollout.state import RolloutState
-from canary.rollout.trend import gates_eta_s
-from canary.rollout.verdicts import gates_of, verdicts_of
+from canary.rollout.verdicts import verdicts_of
 from canary.terms import Frozen
 
 
@@ -40,7 +39,4 @@ def sheet_of(state: RolloutState, seen: Sighted, found: Sequence[Estimate]) -> E
         for row in seen.evidence.metrics
         if row.metric in said and not row.abstains
     ]
-    declared = [spec.name for spec in state.measures.metrics]
-    gates = gates_of(state.phase, seen.evidence, declared=declared)
-    forecast = forecast_of(gates_eta_s(gates, seen.past), seen.past, over=over) if gates else ""
-    return EstimateSheet(rows=tuple(rows), forecast=forecast)
+    return EstimateSheet(rows=tuple(rows), forecast=outlook_of(state, seen.evidence, seen.past).sentence)

@@ -5,9 +5,10 @@ from typing import Final
 from canary.rollout import words
 from canary.rollout.estimates import Estimate, Scale
 from canary.rollout.past import Past
-from canary.rollout.trend import is_told, least_s
-from canary.rollout.verdicts import SHADOW_GATE
-from canary.stats.evidence import MetricEvidence
+from canary.rollout.state import RolloutState
+from canary.rollout.trend import gates_eta_s, is_told, least_s
+from canary.rollout.verdicts import SHADOW_GATE, gates_of
+from canary.stats.evidence import Evidence, MetricEvidence
 from canary.stats.intervals import Interval
 from canary.terms import Frozen
 
@@ -26,6 +27,14 @@ class EstimateWords(Frozen, frozen=True, kw_only=True):
     rollback_eta: str
     promote: str
     promote_eta: str
+
+
+class Outlook(Frozen, frozen=True, kw_only=True):
+    """The gates of a stage, and when all of them will be open."""
+
+    gates: tuple[MetricEvidence, ...] = ()
+    eta_s: float | None = None
+    sentence: str = ""
 
 
 def words_of(row: MetricEvidence, found: Estimate, past: Past | None, *, over: bool = False) -> EstimateWords:
@@ -64,6 +73,15 @@ def forecast_of(gates_eta_s: float | None, past: Past | None, *, over: bool = Fa
     if gates_eta_s is None:
         return "No forecast: at the present growth not every gate opens."
     return f"At the present growth every gate is open in {words.span(gates_eta_s)}."
+
+
+def outlook_of(state: RolloutState, evidence: Evidence, past: Past | None) -> Outlook:
+    """What a rollout waits for; without gates there is nothing to foretell."""
+    gates = gates_of(state.phase, evidence, declared=[spec.name for spec in state.measures.metrics])
+    if not gates:
+        return Outlook()
+    eta_s = gates_eta_s(gates, past)
+    return Outlook(gates=gates, eta_s=eta_s, sentence=forecast_of(eta_s, past, over=state.phase.is_final))
 
 
 def _looked(past: Past | None) -> str:
