@@ -10,7 +10,7 @@ from canary.errors import Conflict, Deposed, NotFound, StaleRevision, StoreError
 from canary.ports import Fence, Lease, Move
 from canary.rollout.state import DecisionRow, RolloutState, SegmentRef
 from canary.store.copying import clean
-from canary.store.database import PLAN_CHANNEL, Connection, Database
+from canary.store.database import PLAN_CHANNEL, Connection, Database, each
 from canary.store.publication import published_meanwhile
 
 _INSERT: Final = """
@@ -236,7 +236,7 @@ async def _write_story(
 ) -> None:
     """The new segments and the decision, for people and for replay."""
     if opened:
-        await connection.cursor().executemany(_SEGMENT, [_segment_columns(saved.id, segment) for segment in opened])
+        await each(connection, _SEGMENT, [_segment_columns(saved.id, segment) for segment in opened])
     if row is not None:
         row = msgspec.structs.replace(row, revision=saved.revision)
         await connection.execute(_DECISION, _decision_columns(row))

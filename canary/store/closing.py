@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from canary.errors import Deposed
 from canary.ports import Fence, Moved
 from canary.stats.closed import fleet_cells, span_of, total_cells
-from canary.store.database import Connection
+from canary.store.database import Connection, each
 from canary.store.first_events import forget_late
 
 # FOR SHARE: a new leader cannot take the lease before this transaction ends, so moves of two leaders never overlap.
@@ -166,7 +166,7 @@ async def fold(connection: Connection, rollout: str, *, fence: Fence, minute: in
     there = [TotalRow(segment, cells, first_s, last_s) for segment, _, cells, first_s, last_s in found]
     rows = total_rows([FleetRow(*row[:3]) for row in taken], there)
     values |= {"holds": max(row[3] for row in taken)}
-    await connection.cursor().executemany(_PUT_TOTAL, [values | row._asdict() for row in rows])
+    await each(connection, _PUT_TOTAL, [values | row._asdict() for row in rows])
     return len(taken)
 
 
@@ -188,7 +188,7 @@ async def _take(connection: Connection, rollout: str, until: dict[str, int]) -> 
     there = [FleetRow(segment, minute, cells, tuple(journals)) for segment, minute, cells, journals in found]
     rows = fleet_rows(taken, there)
     put = [row._asdict() | {"rollout": rollout, "journals": list(row.journals)} for row in rows]
-    await connection.cursor().executemany(_PUT, put)
+    await each(connection, _PUT, put)
     return taken
 
 

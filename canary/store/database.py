@@ -1,9 +1,9 @@
 """One pool of connections to Postgres, and what its errors mean here."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, LiteralString, Self
 
 import psycopg
 from psycopg import sql
@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from canary.errors import DataRefused, StoreAway, StoreError
 from canary.store.pool import Connection, Pool
 
-__all__ = ["PLAN_CHANNEL", "Connection", "Database", "conninfo_of", "place_of"]
+__all__ = ["PLAN_CHANNEL", "Connection", "Database", "each", "conninfo_of", "place_of"]
 
 PLAN_CHANNEL: Final = "canary_plan"
 
@@ -92,6 +92,16 @@ class Database:
                     async for notice in connection.notifies(timeout=_HEARTBEAT_S):
                         yield notice.payload
                     await connection.execute("SELECT 1")  # a dead peer is noticed here
+
+
+async def each(connection: Connection, statement: LiteralString, rows: Iterable[Mapping[str, Any]]) -> None:
+    """A statement with each of these values, one after the other and never as a pipeline (`executemany` is one).
+
+    To Postgres a client that is paused inside a pipeline is not idle: nothing ends its transaction, and a leader's lease, which
+    the transaction holds, is nobody's for as long.
+    """
+    for row in rows:
+        await connection.execute(statement, row)
 
 
 def place_of(url: str) -> str:

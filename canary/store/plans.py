@@ -10,7 +10,7 @@ from canary.ports import PlanInForce, Published, SidecarAck
 from canary.rollout.calibration import calibrates
 from canary.rollout.state import RolloutState
 from canary.store.books import bump, reader
-from canary.store.database import PLAN_CHANNEL, Connection, Database
+from canary.store.database import PLAN_CHANNEL, Connection, Database, each
 from canary.store.publication import stable_after
 
 _IN_FORCE: Final = """
@@ -139,13 +139,11 @@ async def _store(connection: Connection, config: Config, *, by: str, revision: i
         for route in config.routes
         for version in route.versions
     ]
-    await connection.cursor().executemany(_VERSION, definitions)
+    await each(connection, _VERSION, definitions)
     return Published(revision=revision, hash=config.hash, config=config, published_at=row[0], published_by=by)
 
 
 async def _put_in_charge(connection: Connection, stable: dict[str, str], *, by: str) -> None:
     """A route that the file no longer has is forgotten: should it come back, it is a new one."""
     await connection.execute("DELETE FROM routes WHERE route <> ALL (%(kept)s::text[])", {"kept": list(stable)})
-    await connection.cursor().executemany(
-        _CHARGE, [{"route": route, "stable": version, "by": by} for route, version in stable.items()]
-    )
+    await each(connection, _CHARGE, [{"route": route, "stable": version, "by": by} for route, version in stable.items()])

@@ -2,12 +2,14 @@
 
 import asyncio
 import traceback
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from canary.errors import DataRefused, StoreAway, StoreError
-from canary.store.database import Database, place_of
+from canary.store.database import Database, each, place_of
+from tests.support.deadline import wait_for
 
 
 async def test_a_transaction_is_kept_whole_or_not_at_all(database: Database) -> None:
@@ -91,3 +93,19 @@ async def test_a_listener_learns_that_its_connection_died(database: Database, da
             )
         with pytest.raises(StoreAway):
             await anext(heard)
+
+
+async def test_a_client_that_is_paused_between_two_rows_is_idle_to_postgres(database: Database, database_url: str) -> None:
+    """Then its transaction is ended after four seconds, and with it the locks on what others wait for."""
+    seen = []
+
+    def rows(backend: int) -> Iterator[dict[str, int]]:
+        yield {"n": 1}
+        with psycopg.connect(database_url, autocommit=True) as other:  # this client does nothing meanwhile
+            asked = "SELECT state FROM pg_stat_activity WHERE pid = %(pid)s AND state = 'idle in transaction'"
+            seen.append(wait_for(lambda: other.execute(asked, {"pid": backend}).fetchone(), 3.0, what="an idle client"))
+        yield {"n": 2}
+
+    async with database.transaction() as connection:
+        await each(connection, "SELECT %(n)s::integer", rows(connection.info.backend_pid))
+    assert seen == [("idle in transaction",)]
