@@ -144,7 +144,7 @@ def _profile_short(look: Look) -> Decision | None:
     if look.profile_n >= need:
         because = f"started: profile of {look.profile_n:,} stable outcomes frozen ({need:,} needed){_leaning(look)}"
         return Decision(action=Action.START, because=because, reason=Reason.PROFILE)
-    waits = f"{look.profile_n:,} of {need:,} answers for stable's profile"
+    waits = f"profile {look.profile_n}/{need}"
     if look.profile_per_s:
         waits += f", about {words.span((need - look.profile_n) / look.profile_per_s)} more at the present rate"
     return _wait(waits, Reason.PROFILE)

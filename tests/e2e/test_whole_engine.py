@@ -203,7 +203,7 @@ def test_sticky_users_whose_candidate_fails_roll_back(world: World) -> None:
 
 
 def test_a_ramp_under_a_drifting_baseline_is_no_regression(world: World) -> None:
-    wait_for(lambda: world.state("drifting")["stage"] >= 1, DECIDED_S, what="a first advance")
+    wait_for(lambda: (world.state("drifting")["stage"] or 0) >= 1, DECIDED_S, what="a first advance")
     world.wait("errors", "rolled_back")
     assert world.state("drifting")["phase"] != "rolled_back", world.state("drifting")["because"]
 

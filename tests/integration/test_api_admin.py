@@ -273,16 +273,14 @@ async def test_a_decision_is_made_again_and_a_touched_one_is_told(client: Any, w
     id_ = await _decided(world)
     found = await (await client.get(f"/api/v1/decisions/{id_}/replay")).json()
     assert (found["same"], found["replayed"], found["differences"]) == (True, True, [])
-    assert found["stored"]["because"] == found["because"] == "waiting: 0 of 100 answers for stable's profile"
+    assert found["stored"]["because"] == found["because"] == "waiting: profile 0/100"
     row = await world.books.rollouts.decision(id_)
     touched = msgspec.structs.replace(row, id="d10", decision=msgspec.structs.replace(row.decision, because="the moon"))
     state = (await world.books.rollouts.find())[0]
     await world.books.rollouts.save(state, state, touched)
     found = await (await client.get("/api/v1/decisions/d10/replay")).json()
     assert not found["same"]
-    assert found["differences"] == [
-        "decision.because: stored the moon, made again waiting: 0 of 100 answers for stable's profile"
-    ]
+    assert found["differences"] == ["decision.because: stored the moon, made again waiting: profile 0/100"]
     assert (await client.get("/api/v1/decisions/nothing/replay")).status == 404
     shown = await (await client.get(f"/api/v1/decisions/{id_}")).json()
     assert shown["id"] == id_

@@ -94,7 +94,7 @@ def test_without_postgres_the_canary_goes_to_stable_and_a_restart_does_not_wind_
         wait_for(lambda: {serving.ask() for _ in range(20)} == {(200, "v1")}, 10, what="stable alone")
         status, said = _ready(serving)
         assert status == 200
-        assert "main: stable alone since" in said
+        assert "main: stable alone here since" in said
         assert "\ncanary_blind_orders_total 1\n" in _of_sidecar(serving, "/metrics")[1]
         assert "nobody could judge the canary" in serving.log.read_text()
         postgres.start()

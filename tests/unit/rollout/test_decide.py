@@ -139,9 +139,9 @@ def test_a_broken_sample_ratio_holds_and_names_the_counts() -> None:
 
 def test_pending_waits_for_its_profile_with_a_forecast() -> None:
     state = a_state(plan=a_plan(min_profile=2_000))
-    assert look(state, None, profile_n=812).waiting == "812 of 2,000 answers for stable's profile"
+    assert look(state, None, profile_n=812).waiting == "profile 812/2000"
     decision = look(state, None, profile_n=812, profile_per_s=4.0)
-    assert decision.waiting == "812 of 2,000 answers for stable's profile, about 5 min more at the present rate"
+    assert decision.waiting == "profile 812/2000, about 5 min more at the present rate"
 
 
 def test_pending_starts_with_its_profile() -> None:
@@ -155,7 +155,7 @@ def test_pending_on_hold_does_not_start() -> None:
 
 
 def test_sticky_units_wait_for_a_profile_like_any_other() -> None:
-    assert look(a_state(sticky=True), None, profile_n=99).waiting == "99 of 100 answers for stable's profile"
+    assert look(a_state(sticky=True), None, profile_n=99).waiting == "profile 99/100"
     assert look(a_state(sticky=True), None, profile_n=100).action is Action.START
 
 
