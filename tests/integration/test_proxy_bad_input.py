@@ -43,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def served_alone(tmp_path: Path) -> Iterator[Served]:
-    """For clients that leave in the middle: what they asked for may arrive while others count."""
+    """For requests that are cut in the middle: what came of them may arrive while others count."""
     with _serving(tmp_path) as found:
         yield found
 
@@ -155,8 +155,8 @@ def test_a_head_over_its_limit_is_431_even_unfinished(served: Served) -> None:
 @pytest.mark.parametrize(
     "head", [b"content-length: 100001\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n" + b"2710\r\n" + b"x" * 10_000 + b"\r\n"]
 )
-def test_a_body_over_its_limit_is_413(served: Served, head: bytes) -> None:
-    _, worker = served
+def test_a_body_over_its_limit_is_413(served_alone: Served, head: bytes) -> None:
+    _, worker = served_alone
     with Client(worker.port) as client:
         client.send(b"POST / HTTP/1.1\r\nhost: a\r\n" + head)
         if b"chunked" in head:
