@@ -14,7 +14,6 @@ class Upstreams:
         self._make = make
         self._known: dict[Origin, Upstream] = {}
         self._named: set[Origin] = set()
-        self._retired: list[Upstream] = []
 
     def begin(self) -> None:
         """A new plan is about to name its upstreams."""

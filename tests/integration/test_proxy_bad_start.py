@@ -1,6 +1,5 @@
 """A worker that starts under a snapshot it cannot take up: it serves what it can, says so, and is not taken for a follower."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,22 +11,13 @@ from canary.store.overlay import Overlay, OverlayOrder, write_overlay
 from canary.store.snapshot import good_copy, write_snapshot
 from canary.telemetry.readings import read_pages, snapshot_revisions
 from canary.terms import Arm
+from tests.support.both_versions import Pair
 from tests.support.deadline import wait_for
 from tests.support.http_client import ask
-from tests.support.upstreams import Upstream, answering
 from tests.support.worker_process import WorkerProcess, a_route, a_snapshot, a_split, a_version, frames_of
 
-Pair = tuple[Upstream, Upstream]
 UNSENDABLE = (HeaderRule(name="host", value="caf\u00e9\u2192"),)
 """A value that was published before it was looked at: no head can hold it."""
-
-
-@pytest.fixture
-def both() -> Iterator[Pair]:
-    old = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold")
-    new = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew")
-    with Upstream(old) as stable, Upstream(new) as candidate:
-        yield stable, candidate
 
 
 def _canary(both: Pair, *, weight_bp: int = 10_000, headers: tuple[HeaderRule, ...] = (), **more: object) -> RouteSpec:

@@ -4,7 +4,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,9 +16,10 @@ from canary.store.frames import Live, Open, Tick
 from canary.store.overlay import Overlay, OverlayOrder, write_overlay
 from canary.telemetry.readings import read_pages, snapshot_revisions
 from canary.terms import Arm, AssignedBy, Ending, UnitSource
+from tests.support.both_versions import Pair
 from tests.support.deadline import wait_for
 from tests.support.http_client import Client, Cut, ask
-from tests.support.upstreams import Link, Upstream, answering
+from tests.support.upstreams import Link
 from tests.support.worker_process import (
     SALT,
     WorkerProcess,
@@ -31,16 +31,7 @@ from tests.support.worker_process import (
     wait_for_frames,
 )
 
-Pair = tuple[Upstream, Upstream]
 NAMES = {b"old": Arm.STABLE, b"new": Arm.CANDIDATE}
-
-
-@pytest.fixture
-def both() -> Iterator[Pair]:
-    old = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold")
-    new = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew")
-    with Upstream(old) as stable, Upstream(new) as candidate:
-        yield stable, candidate
 
 
 def _snapshot(
